@@ -1,0 +1,82 @@
+# `make help` lists the targets. The two that matter first: `make demo` and `make test`.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+STAGE := .ci/stage
+# Tools that take long to build live outside the checkout and serve every clone.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ai-gateway-operator
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+SCRIPTS = $(shell git ls-files -co --exclude-standard -- '*.sh' .ci)
+
+-include e2e/cluster/cluster.mk
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##: Build
+
+.PHONY: build
+build: ## Build every binary in release mode
+	cargo build --workspace --release --locked
+
+.PHONY: generate
+generate: ## Write the generated files: CRDs, event schema, chart copies
+	@$(MAKE) -s --no-print-directory generate-into OUT=.
+
+# One recipe for writing and for checking, so that the two can not differ.
+.PHONY: generate-into
+generate-into:
+	@cargo run -q --locked -p crds --example generate -- $(OUT)/crds/yaml >/dev/null
+	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
+
+.PHONY: packages
+packages: ## Install the missing Debian packages that the cluster and the tests need (root)
+	@e2e/cluster/install-packages.sh
+	@missing=(); \
+	for program in jq shellcheck; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  echo "installing $${missing[*]}"; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi
+
+.PHONY: cargo-deny
+cargo-deny: $(CARGO_DENY)
+$(CARGO_DENY):
+	cargo install -q --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
+
+##: Check and test
+
+.PHONY: check
+check: ## Format, lints, dependency rules, generated files, charts, shell scripts
+	@$(STAGE) "cargo fmt" cargo fmt --all --check
+	@$(STAGE) "shellcheck" shellcheck $(SCRIPTS)
+	@$(STAGE) "cargo clippy" cargo clippy -q --workspace --all-targets --locked -- -D warnings
+	@$(STAGE) "generated files" $(MAKE) -s --no-print-directory check-generated
+	@if [ -x $(CARGO_DENY) ]; then \
+	  $(STAGE) "cargo deny" $(CARGO_DENY) --log-level error --locked check bans licenses sources; \
+	else \
+	  printf '\n=== cargo deny: NOT RUN, because it is not installed: make cargo-deny\n'; \
+	fi
+	@$(STAGE) "charts" charts/test.sh
+
+.PHONY: check-generated
+check-generated:
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	$(MAKE) -s --no-print-directory generate-into OUT="$$out"; \
+	stale=0; \
+	while read -r file; do \
+	  diff -u "$${file#"$$out"/}" "$$file" || stale=1; \
+	done < <(find "$$out" -type f); \
+	if [ "$$stale" -ne 0 ]; then echo "generated files are stale: run 'make generate' and commit the difference" >&2; exit 1; fi
+
+.PHONY: test
+test: packages check test-unit test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
+
+.PHONY: test-unit
+test-unit: ## Tests that need no cluster
+	@$(STAGE) "unit tests" cargo test -q --workspace --exclude e2e --locked
