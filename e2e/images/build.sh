@@ -95,11 +95,12 @@ fill_example_mcp() {
     find "$root/usr/lib/$version" "$root/app" -name '*.so' -print0 | xargs -0 bash -c "$(declare -f libraries)"'; libraries "$@"' _ "$root"
 }
 reference_example_mcp=localhost/example-mcp:dev
-entrypoint_example_mcp='["/usr/bin/python3", "-P", "/app/everything.py"]'
+environment_example_mcp=PYTHONPATH=/app/lib
+entrypoint_example_mcp='["/usr/bin/python3", "-uP", "/app/everything.py"]'
 
 build() { # IMAGE
     local image=$1 id=${1//-/_} key archive work container
-    local reference=reference_$id entrypoint=entrypoint_$id
+    local reference=reference_$id entrypoint=entrypoint_$id environment=environment_$id
     archive=$archives/$image.tar
     case $image in
         operator) [ -x "$target/ai-gateway-operator" ] || fail "no $target/ai-gateway-operator: build it with cargo first" ;;
@@ -122,7 +123,8 @@ build() { # IMAGE
         "${buildah[@]}" copy --quiet "$container" "$work/root" / >/dev/null
         "${buildah[@]}" config --user 65532:65532 --entrypoint "${!entrypoint}" --cmd '' \
             --env PATH=/usr/local/bin:/usr/bin --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
-            --env PYTHONPATH=/app/lib --env PYTHONUNBUFFERED=1 "$container"
+            "$container"
+        [ -z "${!environment:-}" ] || "${buildah[@]}" config --env "${!environment}" "$container"
         "${buildah[@]}" commit --quiet --timestamp 0 "$container" "oci-archive:$work/archive.tar:${!reference}" >/dev/null
         "${buildah[@]}" rm "$container" >/dev/null
         rm -f "$archive.key"
