@@ -16,9 +16,7 @@ SCRIPTS = $(shell git ls-files -co --exclude-standard -- '*.sh' .ci)
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
-##: Build
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build every binary in release mode
@@ -35,10 +33,10 @@ generate-into:
 	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
 
 .PHONY: packages
-packages: ## Install the missing Debian packages that the cluster and the tests need (root)
-	@e2e/cluster/install-packages.sh
+packages: cluster-packages ## Install the missing Debian packages that the cluster and the tests need (root)
 	@missing=(); \
 	for program in jq shellcheck; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
+	python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
 	if [ "$${#missing[@]}" -gt 0 ]; then \
 	  echo "installing $${missing[*]}"; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
@@ -49,7 +47,18 @@ cargo-deny: $(CARGO_DENY)
 $(CARGO_DENY):
 	cargo install -q --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 
-##: Check and test
+.PHONY: images
+images: ## Build the images of the local cluster (release profile)
+	@cargo build -q --release --locked -p operator -p armor
+	@e2e/images/build.sh >/dev/null
+
+.PHONY: demo
+demo: $(if $(filter current,$(CLUSTER)),,packages) ## A cluster, the operator, a pool and a tool call; CLUSTER=current uses your own cluster
+	@e2e/demo/demo.sh up
+
+.PHONY: demo-down
+demo-down: ## Remove everything that the demo made
+	@e2e/demo/demo.sh down
 
 .PHONY: check
 check: ## Format, lints, dependency rules, generated files, charts, shell scripts
@@ -80,3 +89,16 @@ test: packages check test-unit test-e2e ## Everything: check, unit tests, protoc
 .PHONY: test-unit
 test-unit: ## Tests that need no cluster
 	@$(STAGE) "unit tests" cargo test -q --workspace --exclude e2e --locked
+
+# The tests have a cluster of their own beside the one of the demo. KEEP=1 leaves it running.
+TEST_CLUSTER := CLUSTER_NAME=test CLUSTER_INDEX=1
+
+.PHONY: test-e2e
+test-e2e: packages ## End-to-end tests on a real cluster of their own (KEEP=1 leaves it running)
+	@$(STAGE) "cluster programs" $(MAKE) -s --no-print-directory cluster-tools
+	@$(STAGE) "images" $(MAKE) -s --no-print-directory images
+	@$(TEST_CLUSTER) e2e/run.sh
+
+.PHONY: test-down
+test-down: ## Remove what an interrupted test left behind
+	@$(TEST_CLUSTER) e2e/run.sh --down

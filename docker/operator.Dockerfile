@@ -1,0 +1,17 @@
+# Image of the operator for users. Built from the repository's root:
+#
+#   docker build -f docker/operator.Dockerfile -t aigateway/operator .
+#
+# Both base images are arguments, so that they can come from a registry of your choice.
+ARG BUILD_IMAGE=rust:1.95-bookworm
+ARG BASE_IMAGE=distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --locked --release -p operator --bin ai-gateway-operator
+
+FROM ${BASE_IMAGE}
+COPY --from=build /src/target/release/ai-gateway-operator /usr/local/bin/ai-gateway-operator
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/ai-gateway-operator"]

@@ -1,0 +1,173 @@
+#!/usr/bin/env bash
+# The demo: a cluster, the operator from its chart, a pool with two MCP servers, and one tool call through it.
+#
+#   demo.sh up      everything, up to the tool call; safe to repeat
+#   demo.sh down    removes everything that `up` made
+#
+# CLUSTER=local (default)   starts a one-node Kubernetes on this machine
+# CLUSTER=current           uses the current kubeconfig context, where it installs the charts and the examples only. The cluster
+#                           must be able to pull OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE and EXAMPLE_MCP_IMAGE. The remote
+#                           server is left out unless REMOTE_URL names one.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cluster=${CLUSTER:-local}
+namespace=${DEMO_NAMESPACE:-demo}
+system=${OPERATOR_NAMESPACE:-ai-gateway-system}
+state=${XDG_STATE_HOME:-$HOME/.local/state}/ai-gateway-operator/demo-$cluster
+here=e2e/demo
+# The tool that is called at the end, of the server that runs in the cluster.
+tool=greeter__echo
+arguments='{"text": "hello through the pool"}'
+
+fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
+step() { printf '\n==> %s  (%s s)\n' "$1" "$SECONDS"; }
+need() { command -v "$1" >/dev/null || fail "$1 is not on the PATH; $2"; }
+
+case $cluster in
+  local)
+    export OPERATOR_IMAGE=localhost/ai-gateway-operator:dev ARMOR_IMAGE=localhost/armor:dev
+    export REDIS_IMAGE=localhost/redis:dev EXAMPLE_MCP_IMAGE=localhost/example-mcp:dev
+    ;;
+  current)
+    : "${OPERATOR_IMAGE:=aigateway/operator:$(sed -n 's/^appVersion: //p' charts/ai-gateway-operator/Chart.yaml)}"
+    : "${ARMOR_IMAGE:=aigateway/armor:$(sed -n 's/^appVersion: //p' charts/ai-gateway-operator/Chart.yaml)}"
+    : "${REDIS_IMAGE:=redis:7.2}"
+    : "${EXAMPLE_MCP_IMAGE:=aigateway/example-mcp:latest}"
+    export OPERATOR_IMAGE ARMOR_IMAGE REDIS_IMAGE EXAMPLE_MCP_IMAGE
+    ;;
+  *) fail "CLUSTER is '$cluster'; use local or current" ;;
+esac
+
+use_cluster() {
+  if [ "$cluster" = local ]; then
+    PATH=$(make -s --no-print-directory cluster-tools):$PATH
+    KUBECONFIG=$(e2e/cluster/clusterctl kubeconfig)
+    export PATH KUBECONFIG
+  else
+    need kubectl "install it, or use CLUSTER=local"
+    need helm "install it, or use CLUSTER=local"
+    need jq "install it"
+  fi
+}
+
+# What `up` made in a cluster that is not its own, one kubectl resource per line: `down` deletes no more than that.
+remember() { mkdir -p "$state"; grep -qxF "$1" "$state/made" 2>/dev/null || echo "$1" >> "$state/made"; }
+made() { grep -qxF "$1" "$state/made" 2>/dev/null; }
+
+make_namespace() { # NAME
+  if ! kubectl get namespace "$1" >/dev/null 2>&1; then
+    kubectl create namespace "$1" >/dev/null
+    remember "namespace/$1"
+  fi
+}
+
+call_tool() {
+  local log=$state/port-forward.log forward port deadline
+  kubectl --namespace "$namespace" port-forward service/open-armor :80 > "$log" 2>&1 < /dev/null &
+  forward=$!
+  # shellcheck disable=SC2064 # the pid of now
+  trap "kill $forward 2>/dev/null || true" EXIT
+  deadline=$((SECONDS + 15))
+  until port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$log") && [ -n "$port" ]; do
+    kill -0 "$forward" 2>/dev/null || { cat "$log" >&2; fail "kubectl port-forward ended"; }
+    [ "$SECONDS" -lt "$deadline" ] || { cat "$log" >&2; fail "kubectl port-forward does not come up"; }
+    sleep 0.1
+  done
+  "$python" $here/client.py "http://127.0.0.1:$port/mcp" "$tool" "$arguments" || fail "the call through the pool failed"
+  kill "$forward" 2>/dev/null || true
+  wait "$forward" 2>/dev/null || true
+  trap - EXIT
+}
+
+up() {
+  mkdir -p "$state"
+  if [ "$cluster" = local ]; then
+    step "Kubernetes on this machine"
+    make -s --no-print-directory cluster-up
+    step "images"
+    make -s --no-print-directory images
+    make -s --no-print-directory cluster-load
+  fi
+  use_cluster
+  kubectl version >/dev/null || fail "the cluster does not answer; check the current context of kubectl"
+
+  step "operator, from its charts, in namespace $system"
+  make_namespace "$system"
+  kubectl get crd pools.aigateway.dev >/dev/null 2>&1 || remember crds
+  $here/install.sh || fail "helm could not install the charts"
+  kubectl --namespace "$system" get pods -l app=ai-gateway-operator
+
+  step "a pool and its MCP servers, in namespace $namespace"
+  python=$($here/python.sh)
+  make_namespace "$namespace"
+  kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
+  # Outside the cluster, as a process of this machine.
+  if [ "$cluster" = local ]; then REMOTE_URL=$($here/remote-server.sh start "$state") || fail "no remote server"; export REMOTE_URL; fi
+  examples=(01-pool-anonymous 03-mcpserver-workload)
+  if [ -n "${REMOTE_URL:-}" ]; then examples+=(04-mcpserver-remote); fi
+  for example in "${examples[@]}"; do
+    $here/render.sh "examples/$example.yaml" | kubectl --namespace "$namespace" apply -f - | sed 's/^/  /'
+  done
+  $here/wait-ready.sh "$namespace" 120 || fail "the pool did not become ready"
+  echo
+  kubectl --namespace "$namespace" get pool
+  echo
+  kubectl --namespace "$namespace" get mcpserver
+
+  step "one tool call through the pool, with the official Python client"
+  call_tool
+  next_steps
+}
+
+next_steps() {
+  printf '\nDone in %s s. What to try next:\n\n' "$SECONDS"
+  if [ "$cluster" = local ]; then echo "  export KUBECONFIG=$KUBECONFIG PATH=${PATH%%:*}:\$PATH"; fi
+  cat <<EOF
+  kubectl -n $namespace get pool,mcpserver -o wide
+  kubectl -n $namespace describe pool open
+  kubectl -n $namespace scale pool open --replicas=3
+  kubectl -n $namespace apply -f examples/07-tools-allow-deny.yaml     # then list the tools again
+  kubectl -n $namespace delete mcpserver greeter                        # its tools go from the list
+
+  # Your own MCP client, at http://127.0.0.1:8080/mcp:
+  kubectl -n $namespace port-forward service/open-armor 8080:80
+
+  make demo-down$([ "$cluster" = local ] || echo " CLUSTER=$cluster")     # removes everything
+EOF
+}
+
+down() {
+  if [ "$cluster" = local ]; then
+    $here/remote-server.sh stop "$state"
+    make -s --no-print-directory cluster-down
+  else
+    use_cluster
+    # Pools first: the operator and the garbage collector remove what was made of them.
+    if made "namespace/$namespace"; then kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s; else
+      for example in 04-mcpserver-remote 03-mcpserver-workload 01-pool-anonymous; do
+        kubectl --namespace "$namespace" delete --ignore-not-found -f "examples/$example.yaml"
+      done
+    fi
+    for release in ai-gateway-operator ai-gateway-operator-crds; do
+      helm uninstall "$release" --namespace "$system" --ignore-not-found --wait
+    done
+    # Definitions that were there before the demo, or that somebody else's objects use by now, stay.
+    if made crds; then
+      if [ -z "$(kubectl get pools.aigateway.dev,mcpservers.aigateway.dev --all-namespaces -o name 2>/dev/null)" ]; then
+        kubectl delete --ignore-not-found -f crds/yaml
+      else
+        echo "the kinds of aigateway.dev stay, because the cluster still has objects of them"
+      fi
+    fi
+    if made "namespace/$system"; then kubectl delete namespace "$system" --ignore-not-found --timeout=120s; fi
+  fi
+  rm -rf "$state"
+  echo "the demo is removed"
+}
+
+case ${1:-} in
+  up) up ;;
+  down) down ;;
+  *) fail "usage: demo.sh up|down" ;;
+esac
