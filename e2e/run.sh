@@ -37,7 +37,8 @@ trap 'exit 143' TERM
 .ci/stage "cluster up" e2e/cluster/clusterctl up
 mapfile -t archives < <(e2e/images/build.sh --list)
 .ci/stage "cluster load" e2e/cluster/clusterctl load "${archives[@]}"
-.ci/stage "chart" e2e/demo/install.sh
+.ci/stage "charts: install, upgrade, uninstall" charts/test-cluster.sh
+.ci/stage "operator" e2e/demo/install.sh
 .ci/stage "e2e tests" cargo test -q -p e2e --locked -- --test-threads=1
 REMOTE_URL=$(e2e/demo/remote-server.sh start "$state" 18081)
 export REMOTE_URL

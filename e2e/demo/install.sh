@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs or upgrades both charts in the cluster of the current kubeconfig context, and waits for the operator.
 #
-#   install.sh      environment: OPERATOR_NAMESPACE, OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE (default: those of the local cluster)
+#   install.sh [HELM-ARGUMENTS...]     for the chart of the operator
+#
+# Environment: OPERATOR_NAMESPACE, OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE (default: those of the local cluster).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 system=${OPERATOR_NAMESPACE:-ai-gateway-system}
@@ -36,4 +38,5 @@ install ai-gateway-operator \
   --set-string "podAnnotations.image-content=${key:-unknown}" \
   --set "$(image operator "${OPERATOR_IMAGE:-localhost/ai-gateway-operator:dev}")" \
   --set "$(image armor "${ARMOR_IMAGE:-localhost/armor:dev}")" \
-  --set "$(image redis "${REDIS_IMAGE:-localhost/redis:dev}")"
+  --set "$(image redis "${REDIS_IMAGE:-localhost/redis:dev}")" \
+  "$@"
