@@ -10,7 +10,7 @@ use crate::common::{CaRef, PodSettings, Resources, SecretKeyRef};
 use crate::status::Condition;
 
 /// One MCP server, remote or run by the operator.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "aigateway.dev",
     version = "v1alpha1",
@@ -65,7 +65,7 @@ pub struct McpServerSpec {
 }
 
 /// Names the Pool.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {
     /// Name of a Pool in the same namespace.

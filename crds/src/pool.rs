@@ -14,7 +14,7 @@ use crate::common::{CaRef, PodSettings, Quantity, Resources, SecretKeyRef, Secre
 use crate::status::{Component, Condition, Display, McpServerCounts, Versions};
 
 /// A pool of Armor gateways with its Redis.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "aigateway.dev",
     version = "v1alpha1",

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The AI Gateway Operator: reconciles Pools and McpServers into gateways, Redis and their status.
+//!
+//! Each kind has its folder with the five steps as files. `child` holds the one writer of children, `status` the
+//! one writer of status, `world` what the watches know, and `armor` what the gateways say.
+
+pub mod armor;
+pub mod child;
+pub mod conditions;
+pub mod controller;
+pub mod health;
+pub mod mcp_server;
+pub mod metrics;
+pub mod names;
+pub mod notices;
+pub mod pool;
+pub mod quantity;
+pub mod references;
+pub mod retry;
+pub mod settings;
+pub mod start;
+pub mod status;
+pub mod workload;
+pub mod world;

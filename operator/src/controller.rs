@@ -1,0 +1,176 @@
+//! Runs the controllers of one scope: watches first, then both queues.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crds::{McpServer, Pool};
+use futures::{FutureExt, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::reflector::store;
+use kube::{Client, Resource, ResourceExt};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::armor::{ArmorView, Observer};
+use crate::child::{Applier, ChildStore};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::notices::Notices;
+use crate::pool::Error;
+use crate::retry::Backoff;
+use crate::settings::Settings;
+use crate::status::StatusWriter;
+use crate::world::{Cache, ClusterFacts, Materials, Receivers, Scope, Wake, queue};
+use crate::{mcp_server, pool, world};
+
+/// Changes within this time of each other are one reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+struct Context {
+    scope: Arc<Scope>,
+    notices: Notices,
+    backoff: Backoff,
+}
+
+/// Builds a scope and runs it until `stop`, or until one of its tasks ends.
+///
+/// # Errors
+/// When the HTTP client for Armor can not be set up.
+pub async fn run(
+    client: Client,
+    namespace: Option<String>,
+    settings: Arc<Settings>,
+    cluster: ClusterFacts,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), reqwest::Error> {
+    let (pools, pool_writer) = store();
+    let (servers, server_writer) = store();
+    let (wake, receivers) = Wake::channel(servers.clone());
+    let children = Arc::new(ChildStore::default());
+    let pods = Arc::new(Cache::default());
+    let armor = Arc::new(ArmorView::default());
+    let observer = Observer::new(client.clone(), armor.clone(), pods.clone(), wake.clone(), metrics.clone())?;
+    let scope = Arc::new(Scope {
+        namespace,
+        settings: settings.clone(),
+        pools,
+        servers,
+        applier: Applier::new(client.clone(), children.clone(), metrics.clone()),
+        children,
+        pods,
+        secrets: Cache::default(),
+        config_maps: Cache::default(),
+        storage_classes: Cache::default(),
+        materials: Materials::new(client.clone()),
+        armor,
+        status: StatusWriter::new(client.clone(), metrics.clone()),
+        wake,
+        metrics,
+        cluster,
+        client: client.clone(),
+    });
+    let mut watches = JoinSet::new();
+    world::run(&scope, pool_writer, server_writer, &mut watches);
+    let context = Arc::new(Context {
+        scope: scope.clone(),
+        notices: Notices::new(client, &settings.pod_name),
+        backoff: Backoff::default(),
+    });
+    tokio::select! {
+        () = ready(&scope, &health) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    // At a stop the queues end by themselves, after what they have begun.
+    let mut queues = Box::pin(queues(context, receivers, settings.concurrency, &stop));
+    tokio::select! {
+        () = &mut queues => {}
+        () = observer.run(stop.clone()) => queues.await,
+        Some(_) = watches.join_next() => tracing::error!("a watch ended"),
+    }
+    Ok(())
+}
+
+/// Waits until every cache holds its first list, saying on `/readyz` which are missing.
+async fn ready(scope: &Scope, health: &Health) {
+    let name = scope.namespace.clone().unwrap_or_else(|| "all namespaces".into());
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        look.tick().await;
+        let mut pending = scope.pending();
+        let stores = futures::future::join(scope.pools.wait_until_ready(), scope.servers.wait_until_ready());
+        if stores.now_or_never().is_none() {
+            pending.push("Pool, McpServer".into());
+        }
+        health.waiting_for(&name, pending.clone());
+        if pending.is_empty() {
+            return;
+        }
+    }
+}
+
+async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, stop: &CancellationToken) {
+    let Receivers { pools, servers } = receivers;
+    let config = Config::default().concurrency(concurrency).debounce(DEBOUNCE);
+    let pool_stream = applier(
+        |object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>| Box::pin(reconcile_pool(object, context)),
+        |object, error: &Error, context: Arc<Context>| on_error("Pool", &*object, error, &context),
+        context.clone(),
+        context.scope.pools.clone(),
+        queue(pools).take_until(stop.clone().cancelled_owned()),
+        config.clone(),
+    );
+    let server_stream = applier(
+        |object: Arc<DeserializeGuard<McpServer>>, context: Arc<Context>| Box::pin(reconcile_server(object, context)),
+        |object, error: &Error, context: Arc<Context>| on_error("McpServer", &*object, error, &context),
+        context.clone(),
+        context.scope.servers.clone(),
+        queue(servers).take_until(stop.clone().cancelled_owned()),
+        config,
+    );
+    // Failures were logged with their object by `on_error`; what is left are objects that vanished while queued.
+    let drain = |result: Result<_, _>| {
+        if let Err(error) = result {
+            let error: kube::runtime::controller::Error<Error, std::convert::Infallible> = error;
+            tracing::debug!(%error, "reconcile");
+        }
+        std::future::ready(())
+    };
+    let pools = pool_stream.map(|result| result.map(drop)).for_each(drain);
+    let servers = server_stream.map(|result| result.map(drop)).for_each(drain);
+    futures::future::join(pools, servers).await;
+}
+
+async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>) -> Result<Action, Error> {
+    let span = tracing::info_span!("reconcile", kind = "Pool", namespace = object.namespace(), name = object.name_any(), generation = object.meta().generation);
+    let started = Instant::now();
+    let result = pool::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
+    finished("Pool", &*object, &result, started, &context);
+    result
+}
+
+async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc<Context>) -> Result<Action, Error> {
+    let span = tracing::info_span!("reconcile", kind = "McpServer", namespace = object.namespace(), name = object.name_any(), generation = object.meta().generation);
+    let started = Instant::now();
+    let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
+    finished("McpServer", &*object, &result, started, &context);
+    result
+}
+
+fn finished<K: ResourceExt>(kind: &'static str, object: &K, result: &Result<Action, Error>, started: Instant, context: &Context) {
+    let outcome = result.as_ref().err().map_or("ok", Error::reason);
+    context.scope.metrics.reconciled(kind, outcome, started.elapsed());
+    if result.is_ok() {
+        context.backoff.succeeded(&object.uid().unwrap_or_default());
+    }
+}
+
+fn on_error<K: ResourceExt>(kind: &'static str, object: &K, error: &Error, context: &Context) -> Action {
+    let wait = context.backoff.failed(&object.uid().unwrap_or_default());
+    let (namespace, name) = (object.namespace(), object.name_any());
+    tracing::warn!(kind, namespace, name, reason = error.reason(), %error, retry_in_s = wait.as_secs_f32(), "reconcile failed");
+    Action::requeue(wait)
+}

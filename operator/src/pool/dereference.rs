@@ -1,0 +1,80 @@
+//! Reads what a Pool points at, and the McpServers that point at it.
+
+use std::sync::Arc;
+
+use crds::{McpServer, Pool};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+
+use crate::mcp_server::{References, read_references};
+use crate::references::selects;
+use crate::world::{Lookup, Material, ReadError, Scope, Source};
+
+/// What a Pool's spec and servers lead to.
+#[derive(Default)]
+pub struct Dereferenced {
+    /// Servers that name the pool, each with what it points at.
+    pub servers: Vec<(Arc<DeserializeGuard<McpServer>>, References)>,
+    /// Secrets that `auth.apiKeys` selects, by name.
+    pub api_keys: Vec<Arc<Material>>,
+    /// `armor.tls.secretRef`, where set.
+    pub tls: Option<Lookup>,
+    /// `redis.external.urlSecretRef`, where set.
+    pub redis_url: Option<Lookup>,
+    /// `redis.external.caRef`, where set.
+    pub redis_ca: Option<Lookup>,
+    /// `audit.hashKeySecretRef`, where set.
+    pub hash_key: Option<Lookup>,
+}
+
+/// Reads everything.
+///
+/// # Errors
+/// When the API server does not give a Secret or ConfigMap that exists.
+pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, ReadError> {
+    let namespace = pool.namespace().unwrap_or_default();
+    let spec = &pool.spec;
+    let external = spec.redis.as_ref().and_then(|redis| redis.external.as_ref());
+    let mut found = Dereferenced {
+        tls: read(scope, Source::Secret, &namespace, spec.armor.tls.as_ref().map(|tls| &tls.secret_ref.name)).await?,
+        redis_url: read(scope, Source::Secret, &namespace, external.map(|e| &e.url_secret_ref.name)).await?,
+        redis_ca: read(
+            scope,
+            Source::ConfigMap,
+            &namespace,
+            external.and_then(|e| e.ca_ref.as_ref()).map(|ca| &ca.name),
+        )
+        .await?,
+        hash_key: read(
+            scope,
+            Source::Secret,
+            &namespace,
+            spec.audit.hash_key_secret_ref.as_ref().map(|key| &key.name),
+        )
+        .await?,
+        ..Dereferenced::default()
+    };
+    if let Some(keys) = spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref()) {
+        let mut names = scope.secrets.collect(|(ns, name), meta| {
+            (*ns == namespace && selects(&keys.secret_selector, &meta.labels)).then(|| name.clone())
+        });
+        names.sort();
+        for name in names {
+            found.api_keys.extend(scope.material(Source::Secret, &namespace, &name).await?);
+        }
+    }
+    for guard in scope.servers_of(&namespace, &pool.name_any()) {
+        if let Ok(server) = &guard.0 {
+            let references = read_references(server, scope).await?;
+            found.servers.push((guard, references));
+        }
+    }
+    Ok(found)
+}
+
+async fn read(scope: &Scope, source: Source, namespace: &str, name: Option<&String>) -> Result<Option<Lookup>, ReadError> {
+    match name {
+        Some(name) => Ok(Some(scope.material(source, namespace, name).await?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,154 @@
+//! The Pool controller, in five steps: dereference, validate, build, apply, status.
+
+mod api_keys;
+mod apply;
+mod build;
+mod dereference;
+pub mod status;
+pub mod validate;
+
+use std::sync::Arc;
+
+use crds::Pool;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+use thiserror::Error;
+
+use crate::armor::Desired;
+use crate::child::{Applied, ApplyError};
+use crate::notices::Notices;
+use crate::retry;
+use crate::status::StatusError;
+use crate::world::{ReadError, Scope};
+
+pub use build::{Configuration, PoolResources, build, configuration, configure};
+pub(crate) use build::{ingress_policy, pods, rule, service_port};
+pub use dereference::{Dereferenced, dereference};
+
+/// Why a reconcile has to be tried again soon. What a user has to mend is a condition, and no error.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A reference could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An object could not be written as JSON.
+    #[error("a child can not be rendered: {0}")]
+    Render(#[from] serde_json::Error),
+    /// A child could not be written now.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The status could not be written now.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+}
+
+impl Error {
+    /// The metric label.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::Read(_) => "ReferenceUnreadable",
+            Error::Render(_) => "RenderFailed",
+            Error::Apply(error) => error.reason(),
+            Error::Status(_) => "StatusNotWritten",
+        }
+    }
+}
+
+/// Brings one Pool to its desired state.
+///
+/// # Errors
+/// See `Error`.
+pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &Notices) -> Result<Action, Error> {
+    let now = Time(jiff::Timestamp::now());
+    let pool = match &guard.0 {
+        Ok(pool) => pool,
+        Err(invalid) => return malformed(guard, &invalid.error, scope, now).await,
+    };
+    if pool.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let previous = scope.status.newest(pool, pool.status.as_ref());
+    let facts =
+        status::Facts { pool, previous: &previous, now, settings: &scope.settings, cluster: &scope.cluster };
+
+    // 1. dereference: read what the spec points at
+    let found = dereference(pool, scope).await?;
+    // 2. validate: from here on only typed values
+    let outcome = match validate::validate(pool, &found) {
+        Ok(outcome) => outcome,
+        Err(fault) => {
+            let status = status::refused(&facts, &fault);
+            notices.pool(pool, &previous, &status).await;
+            scope.status.write(pool, "Pool", &previous, status).await?;
+            return Ok(retry::known_cause());
+        }
+    };
+    // 3. build: the desired children
+    let configuration = configure(&outcome.pool, &scope.cluster)?;
+    let resources = build(&outcome.pool, &configuration, &scope.settings)?;
+    // 4. apply: the only writes of children
+    let uid = pool.uid().unwrap_or_default();
+    let (applied, mut errors) = if pool.spec.paused {
+        (apply::observe(resources, &scope.children), Vec::new())
+    } else {
+        apply::apply(resources, &scope.applier, &scope.children).await
+    };
+    if !pool.spec.paused && errors.is_empty() {
+        errors.extend(scope.applier.prune(&uid, &applied.keys()).await.err());
+    }
+    let desired = desired(&outcome.pool, &configuration, &applied);
+    if let Some(desired) = &desired {
+        scope.armor.want(&uid, desired.clone());
+    }
+    // 5. status: computed from what was applied
+    let pods = scope.pods.collect(|(namespace, _), pod| {
+        (*namespace == outcome.pool.owner.namespace && pod.pool.as_ref() == outcome.pool.name).then(|| pod.clone())
+    });
+    let default_class = scope.storage_classes.is_ready().then(|| {
+        !scope.storage_classes.collect(|_, default| default.then_some(())).is_empty()
+    });
+    let built = status::Built {
+        outcome: &outcome,
+        configuration: &configuration,
+        resources: &applied,
+        errors: &errors,
+        replicas: &scope.armor.replicas(&uid),
+        desired: desired.as_ref(),
+        pods: &pods,
+        default_storage_class: default_class,
+    };
+    let (status, timer) = status::settled(&facts, &built);
+    notices.pool(pool, &previous, &status).await;
+    scope.status.write(pool, "Pool", &previous, status).await?;
+    retry::after(errors, timer).map_err(Error::from)
+}
+
+/// What the gateways should run, once the Secret with their admin token exists.
+fn desired(pool: &validate::ValidatedPool, configuration: &Configuration, applied: &PoolResources<Applied>) -> Option<Desired> {
+    let admin = applied.generated.first()?;
+    Some(Desired {
+        namespace: pool.owner.namespace.clone(),
+        pool: pool.name.clone(),
+        revision: configuration.revision.clone(),
+        credentials: pool.credentials_revision(),
+        admin_secret: (admin.key.name.clone(), admin.uid()?.to_owned()),
+    })
+}
+
+async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, now: Time) -> Result<Action, Error> {
+    let meta = guard.meta();
+    tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the Pool does not fit its schema");
+    // The spec is left out: a status patch needs none, and this one can not be read.
+    let stand_in = Pool { metadata: meta.clone(), spec: crds::PoolSpec::default(), status: None };
+    let previous = scope.status.newest(&stand_in, None);
+    let status = status::malformed(meta.generation, &previous, error, now);
+    scope.status.write(&stand_in, "Pool", &previous, status).await?;
+    Ok(retry::known_cause())
+}
+
+/// Name for the queue's logs.
+pub fn object_of(guard: &Arc<DeserializeGuard<Pool>>) -> (String, String) {
+    (guard.namespace().unwrap_or_default(), guard.name_any())
+}

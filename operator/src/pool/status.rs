@@ -1,0 +1,335 @@
+//! What a Pool says of itself. Pure: the clock comes in as an argument.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crds::Pool;
+use crds::pool::{Phase, PoolStatus};
+use crds::status::{Component, Display, McpServerCounts, Versions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::build::{Configuration, PoolResources};
+use super::validate::{Outcome, Redis};
+use crate::armor::{Desired, Replica};
+use crate::child::{Applied, ApplyError, WorkloadStatus};
+use crate::conditions::{Conditions, Problem};
+use crate::mcp_server::{Fault, Health, health};
+use crate::names::{child_name, selector};
+use crate::settings::Settings;
+use crate::world::{ClusterFacts, PodState};
+
+/// A component may be unready for this long before the pool is in Error: a rolled node is no incident.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// Everything that a status is computed from.
+pub struct Facts<'a> {
+    /// The Pool.
+    pub pool: &'a Pool,
+    /// The newest status that is known.
+    pub previous: &'a PoolStatus,
+    /// The time of this reconcile.
+    pub now: Time,
+    /// Flags of the process.
+    pub settings: &'a Settings,
+    /// About the cluster.
+    pub cluster: &'a ClusterFacts,
+}
+
+/// What was built and applied.
+pub struct Built<'a> {
+    /// The validated pool and what was left out of it.
+    pub outcome: &'a Outcome,
+    /// What Armor should run.
+    pub configuration: &'a Configuration,
+    /// What was applied.
+    pub resources: &'a PoolResources<Applied>,
+    /// What could not be.
+    pub errors: &'a [ApplyError],
+    /// Reports of the gateways.
+    pub replicas: &'a BTreeMap<String, Replica>,
+    /// What they should run.
+    pub desired: Option<&'a Desired>,
+    /// Pods of the pool.
+    pub pods: &'a [PodState],
+    /// Whether a volume without a class finds one.
+    pub default_storage_class: Option<bool>,
+}
+
+/// The status of a pool that can not be built: what runs goes on, and the status says why nothing changes.
+pub fn refused(facts: &Facts<'_>, fault: &Fault) -> PoolStatus {
+    let previous = facts.previous;
+    let mut conditions = Conditions::new(&previous.conditions, facts.pool.metadata.generation, facts.now.clone());
+    let problem = fault.problem();
+    match fault {
+        Fault::NotAccepted(problem) => {
+            conditions.set_outcome("Accepted", Some(problem), "", "");
+            conditions.keep("ResolvedRefs");
+        }
+        Fault::Unresolved(problem) => {
+            conditions.set("Accepted", Some(true), "Accepted", "The spec is valid.");
+            conditions.set_outcome("ResolvedRefs", Some(problem), "", "");
+        }
+    }
+    for type_ in ["RedisReady", "ArmorReady", "ConfigInSync", "AuthorizationOpen"] {
+        conditions.keep(type_);
+    }
+    conditions.set_outcome("Ready", Some(problem), "", "");
+    PoolStatus {
+        observed_generation: facts.pool.metadata.generation,
+        phase: Some(Phase::Error),
+        reason: Some(problem.reason.to_owned()),
+        message: Some(problem.message.clone()),
+        versions: versions(facts),
+        conditions: conditions.finish(),
+        ..previous.clone()
+    }
+}
+
+/// The status of a pool that was built. The second value: when a timer may change it.
+pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Duration>) {
+    let pool = &built.outcome.pool;
+    let mut conditions = Conditions::new(&facts.previous.conditions, facts.pool.metadata.generation, facts.now.clone());
+
+    let blocking = built.errors.iter().find(|error| !error.is_transient());
+    let not_applied = blocking.map(|error| Problem::new(error.reason(), error.to_string()));
+    let accepted = if facts.pool.spec.paused { "Paused" } else { "Accepted" };
+    let said = if facts.pool.spec.paused { "spec.paused is true: the operator reports and changes nothing." } else { "The spec is valid." };
+    conditions.set_outcome("Accepted", not_applied.as_ref(), accepted, said);
+    conditions.set_outcome("ResolvedRefs", built.outcome.partial.as_ref(), "Resolved", "Every reference was found.");
+
+    let redis = built.resources.redis.as_ref().map(|redis| redis.stateful_set.workload());
+    match &redis {
+        None => conditions.set("RedisReady", Some(true), "External", "The pool uses an existing Redis; Armor's metrics say whether it answers."),
+        Some(status) => workload_condition(&mut conditions, "RedisReady", "Redis", status, 1, redis_trouble(built)),
+    }
+    let armor = built.resources.deployment.workload();
+    workload_condition(&mut conditions, "ArmorReady", "Armor", &armor, pool.replicas, trouble(built.pods, "armor"));
+    config_in_sync(&mut conditions, built, pool.replicas);
+    let open = "Every caller who is let in may call every tool of the pool.";
+    conditions.set("AuthorizationOpen", Some(true), "NoPersonas", open);
+
+    let components = components(facts, built, &conditions, redis.as_ref(), &armor);
+    let degraded = components.iter().find(|component| component.health == "Degraded");
+    let since = degraded.map(|component| elapsed(&component.since, &facts.now));
+    let untrue = conditions.first_untrue(&["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady"]).cloned();
+    match &untrue {
+        None => conditions.set("Ready", Some(true), "Ready", "The pool takes calls."),
+        Some(cause) => {
+            let (reason, message) = (cause.reason.clone(), cause.message.clone());
+            conditions.set("Ready", Some(false), &reason, message);
+        }
+    }
+    let broken_spec = conditions.first_untrue(&["Accepted", "ResolvedRefs"]).is_some();
+    let stuck = armor.deadline_exceeded && armor.current;
+    let never_ready = components.iter().any(|component| component.health == "Progressing");
+    let phase = if broken_spec || stuck || since.is_some_and(|since| since >= GRACE) {
+        Phase::Error
+    } else if never_ready {
+        Phase::Pending
+    } else {
+        Phase::Active
+    };
+    let (reason, message) = match (&untrue, stuck) {
+        (Some(cause), _) => (cause.reason.clone(), cause.message.clone()),
+        (None, true) => ("RolloutStuck".to_owned(), rollout_stuck(built)),
+        (None, false) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
+    };
+    let counts = counts(built);
+    let status = PoolStatus {
+        observed_generation: facts.pool.metadata.generation,
+        phase: Some(phase),
+        reason: Some(reason),
+        message: Some(message),
+        endpoint: Some(endpoint(built)),
+        replicas: armor.replicas,
+        selector: Some(selector_text(&pool.name)),
+        display: Display {
+            armor: format!("{}/{}", armor.ready.min(pool.replicas), pool.replicas),
+            servers: format!("{}/{}", counts.healthy, counts.desired),
+        },
+        mcp_servers: counts,
+        components,
+        versions: versions(facts),
+        config_hash: Some(built.configuration.revision.clone()),
+        conditions: conditions.finish(),
+    };
+    (status, since.filter(|since| *since < GRACE).map(|since| GRACE - since))
+}
+
+fn versions(facts: &Facts<'_>) -> Versions {
+    Versions { operator: env!("CARGO_PKG_VERSION").to_owned(), kubernetes: facts.cluster.version.clone() }
+}
+
+fn endpoint(built: &Built<'_>) -> String {
+    let pool = &built.outcome.pool;
+    let (scheme, standard) = if pool.armor.tls.is_some() { ("https", 443) } else { ("http", 80) };
+    let port = super::service_port(pool);
+    let port = if port == standard { String::new() } else { format!(":{port}") };
+    format!("{scheme}://{}.{}.svc{port}/mcp", child_name(&pool.name, "armor"), pool.owner.namespace)
+}
+
+fn selector_text(pool: &str) -> String {
+    selector("armor", pool).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn counts(built: &Built<'_>) -> McpServerCounts {
+    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let servers = &built.outcome.pool.servers;
+    let healthy = servers.iter().filter(|server| matches!(health(&server.name, built.replicas), Health::Ready(_)));
+    McpServerCounts {
+        desired: number(servers.len() + built.outcome.refused.len()),
+        deployed: number(servers.len()),
+        healthy: number(healthy.count()),
+    }
+}
+
+/// What keeps the Pods of a component from starting.
+pub(crate) fn trouble(pods: &[PodState], component: &str) -> Option<Problem> {
+    let mut found: Vec<&(Box<str>, Box<str>)> = pods
+        .iter()
+        .filter(|pod| pod.component.as_ref() == component && !pod.deleting && !pod.ready)
+        .filter_map(|pod| pod.trouble.as_ref())
+        .collect();
+    found.sort();
+    let (reason, sentence) = found.first()?;
+    Some(Problem::new(known_reason(reason), sentence.to_string()))
+}
+
+fn known_reason(reason: &str) -> &'static str {
+    match reason {
+        "ImagePullFailed" => "ImagePullFailed",
+        "CrashLooping" => "CrashLooping",
+        "ContainerRefused" => "ContainerRefused",
+        _ => "Unschedulable",
+    }
+}
+
+fn redis_trouble(built: &Built<'_>) -> Option<Problem> {
+    let wants_default = matches!(&built.outcome.pool.redis, Redis::Managed { spec, .. }
+        if spec.persistence.enabled && spec.persistence.storage_class_name.is_none());
+    if wants_default && built.default_storage_class == Some(false) {
+        let message = "the cluster has no default StorageClass for the volume of Redis: name one in \
+                       spec.redis.managed.persistence.storageClassName, or set persistence.enabled: false";
+        return Some(Problem::new("NoStorageClass", message));
+    }
+    trouble(built.pods, "redis")
+}
+
+/// The condition of a Deployment or StatefulSet: ready, or why not.
+pub(crate) fn workload_condition(
+    conditions: &mut Conditions<'_>,
+    type_: &str,
+    component: &str,
+    status: &WorkloadStatus,
+    desired: i32,
+    trouble: Option<Problem>,
+) {
+    let ready = status.ready.min(desired);
+    if status.current && ready >= desired {
+        let (reason, message) = match (desired, status.updated >= desired) {
+            (0, _) => ("ScaledToZero", format!("{component} is scaled to 0 replicas.")),
+            (_, true) => ("Ready", format!("{component} is ready.")),
+            (_, false) => match &trouble {
+                Some(problem) => (problem.reason, format!("{component} is ready; its rollout is not: {}.", problem.message)),
+                None => ("RollingOut", format!("{component} is ready, and a new version of it rolls out.")),
+            },
+        };
+        return conditions.set(type_, Some(true), reason, message);
+    }
+    if let Some(failure) = &status.create_failure {
+        let reason = if failure.contains("exceeded quota") { "QuotaExceeded" } else { "PodsRefused" };
+        return conditions.set(type_, Some(false), reason, format!("Pods of {component} can not be created: {failure}"));
+    }
+    match trouble {
+        Some(problem) => conditions.set(type_, Some(false), problem.reason, format!("{component}: {}", problem.message)),
+        None => conditions.set(type_, Some(false), "NotReady", format!("{component} has {ready} of {desired} replicas ready.")),
+    }
+}
+
+fn rollout_stuck(built: &Built<'_>) -> String {
+    let why = trouble(built.pods, "armor").map_or_else(String::new, |problem| format!(": {}", problem.message));
+    format!("the rollout of Armor makes no progress{why}. The replicas of before go on; correct the spec")
+}
+
+fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
+    let type_ = "ConfigInSync";
+    let (Some(desired), false) = (built.desired, built.replicas.is_empty()) else {
+        let message = if desired_replicas == 0 { "No replica runs." } else { "No replica has answered yet." };
+        return conditions.set(type_, None, "NoReplicas", message);
+    };
+    if let Some((_, replica)) = built.replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired)) {
+        let cause = replica.error.as_deref().unwrap_or_default();
+        let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
+        return conditions.set(type_, Some(false), "Rejected", message);
+    }
+    let behind = built.replicas.values().filter(|replica| !replica.in_sync(desired)).count();
+    let unreachable = built.replicas.values().filter(|replica| replica.unreachable.is_some()).count();
+    match (behind, unreachable) {
+        (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
+        (behind, unreachable) if behind == unreachable => {
+            conditions.set(type_, None, "Unreachable", format!("{unreachable} replicas do not answer on their admin port."));
+        }
+        (behind, _) => {
+            conditions.set(type_, Some(false), "Reloading", format!("{behind} replicas do not run the newest configuration yet."));
+        }
+    }
+}
+
+/// Health of each component: `Progressing` until it was ready once, `Degraded` when it was and is not.
+fn components(
+    facts: &Facts<'_>,
+    built: &Built<'_>,
+    conditions: &Conditions<'_>,
+    redis: Option<&WorkloadStatus>,
+    armor: &WorkloadStatus,
+) -> Vec<Component> {
+    let pool = &built.outcome.pool;
+    let one = |name: &str, type_: &str, desired: i32, ready: i32, image: Option<String>| {
+        let before = facts.previous.components.iter().find(|component| component.name == name);
+        let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
+        let health = match before.map(|component| component.health.as_str()) {
+            _ if is_ready => "Healthy",
+            Some("Healthy" | "Degraded") => "Degraded",
+            _ => "Progressing",
+        };
+        let since = before.filter(|component| component.health == health).map(|component| component.since.clone());
+        Component {
+            name: name.to_owned(),
+            desired,
+            ready: ready.min(desired),
+            image,
+            health: health.to_owned(),
+            since: since.unwrap_or_else(|| facts.now.clone()),
+        }
+    };
+    let armor_image = pool.armor.image.clone().unwrap_or_else(|| facts.settings.armor_image.clone());
+    let mut components = vec![one("armor", "ArmorReady", pool.replicas, armor.ready, Some(armor_image))];
+    match (&pool.redis, redis) {
+        (Redis::Managed { spec, .. }, Some(status)) => {
+            let image = spec.image.clone().unwrap_or_else(|| facts.settings.redis_image.clone());
+            components.push(one("redis", "RedisReady", 1, status.ready, Some(image)));
+        }
+        _ => components.push(one("redis", "RedisReady", 0, 0, None)),
+    }
+    components
+}
+
+fn elapsed(since: &Time, now: &Time) -> Duration {
+    Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default()
+}
+
+/// The status of a Pool that the operator can not read.
+pub fn malformed(generation: Option<i64>, previous: &PoolStatus, error: &str, now: Time) -> PoolStatus {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let problem = Problem::new("Malformed", format!("the object does not fit its schema: {error}: correct it with `kubectl edit`"));
+    conditions.set_outcome("Accepted", Some(&problem), "", "");
+    conditions.set_outcome("Ready", Some(&problem), "", "");
+    PoolStatus {
+        observed_generation: generation,
+        phase: Some(Phase::Error),
+        reason: Some(problem.reason.to_owned()),
+        message: Some(problem.message),
+        conditions: conditions.finish(),
+        ..previous.clone()
+    }
+}

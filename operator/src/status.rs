@@ -1,0 +1,110 @@
+//! The only writer of status.
+//!
+//! A write happens only when the status differs from the newest one that is known, be it from the watch or from
+//! the answer to our own last write.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use thiserror::Error;
+
+use crate::metrics::Metrics;
+use crate::names::STATUS_MANAGER;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A status that could not be written.
+#[derive(Debug, Error)]
+pub enum StatusError {
+    /// The API server refuses or fails.
+    #[error("status of {0} can not be written: {1}")]
+    Api(String, Box<kube::Error>),
+    /// No answer.
+    #[error("status of {0}: no answer from the API server in time")]
+    Timeout(String),
+}
+
+type Written = (u64, Arc<dyn Any + Send + Sync>);
+
+/// Writes the status of Pools and McpServers.
+#[derive(Clone)]
+pub struct StatusWriter {
+    client: Client,
+    metrics: Metrics,
+    written: Arc<Mutex<HashMap<String, Written>>>,
+}
+
+impl StatusWriter {
+    /// A writer through `client`.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        StatusWriter { client, metrics, written: Arc::default() }
+    }
+
+    /// The newest known status of an object: the watch may not have shown our last write yet.
+    pub fn newest<K: Resource, S: Clone + Default + Send + Sync + 'static>(&self, object: &K, seen: Option<&S>) -> S {
+        let version = version_of(object);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        if let Some((newer, status)) = written.get(uid) {
+            if *newer >= version {
+                if let Some(status) = status.downcast_ref::<S>() {
+                    return status.clone();
+                }
+            }
+            written.remove(uid);
+        }
+        seen.cloned().unwrap_or_default()
+    }
+
+    /// Writes `status` unless it equals `newest`. True when something was written.
+    ///
+    /// # Errors
+    /// When the API server does not take it. An object that is gone is no error.
+    pub async fn write<K, S>(&self, object: &K, kind: &'static str, newest: &S, status: S) -> Result<bool, StatusError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        S: Serialize + PartialEq + Send + Sync + 'static,
+    {
+        if *newest == status {
+            return Ok(false);
+        }
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let label = format!("{kind} {namespace}/{name}");
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"uid": object.meta().uid}, "status": status,
+        });
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        let patch = Patch::Apply(&patch);
+        self.metrics.status_written(kind);
+        let answer = tokio::time::timeout(CALL_TIMEOUT, api.patch_status(&name, &params, &patch)).await;
+        match answer.map_err(|_| StatusError::Timeout(label.clone()))? {
+            Ok(answer) => {
+                let uid = object.meta().uid.clone().unwrap_or_default();
+                let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+                written.insert(uid, (version_of(&answer), Arc::new(status)));
+                Ok(true)
+            }
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(false),
+            Err(error) => Err(StatusError::Api(label, Box::new(error))),
+        }
+    }
+
+    /// Drops what is remembered of an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+fn version_of<K: Resource>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,112 @@
+//! What the operator knows of the cluster, kept by watches. Reconciles read from here and never ask the API
+//! server for state.
+
+mod cache;
+mod material;
+mod pods;
+mod wake;
+mod watches;
+
+use std::sync::Arc;
+
+use crds::{McpServer, Pool};
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+
+pub use cache::{Cache, Key};
+pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
+pub use pods::PodState;
+pub use wake::{Receivers, Wake};
+pub(crate) use wake::queue;
+pub use watches::run;
+
+use crate::armor::ArmorView;
+use crate::child::{Applier, ChildStore};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::status::StatusWriter;
+
+/// One scope of namespaces: all, or a single one. References never leave a namespace, so scopes are independent.
+pub struct Scope {
+    /// `None`: all namespaces.
+    pub namespace: Option<String>,
+    /// For reads of contents.
+    pub client: Client,
+    /// Flags of the process.
+    pub settings: Arc<Settings>,
+    /// The Pools.
+    pub pools: Store<DeserializeGuard<Pool>>,
+    /// The McpServers.
+    pub servers: Store<DeserializeGuard<McpServer>>,
+    /// What both own.
+    pub children: Arc<ChildStore>,
+    /// Pods of children.
+    pub pods: Arc<Cache<PodState>>,
+    /// Metadata of Secrets that are not ours.
+    pub secrets: Cache<Meta>,
+    /// Metadata of ConfigMaps that are not ours.
+    pub config_maps: Cache<Meta>,
+    /// Whether each StorageClass is the default one. Empty where the operator may not list them.
+    pub storage_classes: Cache<bool>,
+    /// Contents of Secrets and ConfigMaps.
+    pub materials: Materials,
+    /// What Armor says.
+    pub armor: Arc<ArmorView>,
+    /// The writer of children.
+    pub applier: Applier,
+    /// The writer of status.
+    pub status: StatusWriter,
+    /// Asks for reconciles.
+    pub wake: Wake,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Facts about the cluster that do not change while the process runs.
+    pub cluster: ClusterFacts,
+}
+
+/// Read once at start.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterFacts {
+    /// Uid of the namespace `kube-system`, which names the cluster in events.
+    pub id: Option<String>,
+    /// Version of the API server.
+    pub version: Option<String>,
+}
+
+impl Scope {
+    /// The well-formed McpServers that name a pool.
+    pub fn servers_of(&self, namespace: &str, pool: &str) -> Vec<Arc<DeserializeGuard<McpServer>>> {
+        self.servers.state_filter(|server| {
+            server.0.as_ref().is_ok_and(|s| {
+                s.metadata.namespace.as_deref() == Some(namespace)
+                    && s.spec.pool_ref.name == pool
+                    && s.metadata.deletion_timestamp.is_none()
+            })
+        })
+    }
+
+    /// Contents of a Secret or ConfigMap.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses.
+    pub async fn material(&self, source: Source, namespace: &str, name: &str) -> Result<Lookup, ReadError> {
+        let metas = match source {
+            Source::Secret => &self.secrets,
+            Source::ConfigMap => &self.config_maps,
+        };
+        self.materials.get(source, metas, namespace, name).await
+    }
+
+    /// Caches whose first list is not complete yet, by name.
+    pub fn pending(&self) -> Vec<String> {
+        let mut pending: Vec<String> = self.children.pending().iter().map(|kind| kind.as_str().to_owned()).collect();
+        let caches = [
+            ("Pod", self.pods.is_ready()),
+            ("Secret (metadata)", self.secrets.is_ready()),
+            ("ConfigMap (metadata)", self.config_maps.is_ready()),
+        ];
+        pending.extend(caches.iter().filter(|(_, ready)| !ready).map(|(name, _)| (*name).to_owned()));
+        pending
+    }
+}

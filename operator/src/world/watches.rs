@@ -1,0 +1,295 @@
+//! The watches, one per kind. Each prunes before it stores, restarts with backoff, and wakes only what a change
+//! concerns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::{McpServer, Pool};
+use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{Api, DynamicObject};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::runtime::{WatchStreamExt, reflector::ObjectRef};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use super::material::{Meta, Source};
+use super::pods::PodState;
+use super::{Key, Scope};
+use crate::child::{ChildKey, Kind};
+use crate::names::{FIELD_MANAGER, MANAGED_BY};
+use crate::references;
+
+/// A watch is renewed this often, which is also how soon a dead connection is noticed.
+const WATCH_SECONDS: u32 = 60;
+
+/// Starts every watch of a scope. They run until the set is dropped or aborted.
+pub fn run(
+    scope: &Arc<Scope>,
+    pools: Writer<DeserializeGuard<Pool>>,
+    servers: Writer<DeserializeGuard<McpServer>>,
+    tasks: &mut JoinSet<()>,
+) {
+    tasks.spawn(watch_pools(scope.clone(), pools));
+    tasks.spawn(watch_servers(scope.clone(), servers));
+    for kind in Kind::ALL {
+        tasks.spawn(watch_children(scope.clone(), kind));
+    }
+    tasks.spawn(watch_pods(scope.clone()));
+    tasks.spawn(watch_material::<Secret>(scope.clone(), Source::Secret));
+    tasks.spawn(watch_material::<ConfigMap>(scope.clone(), Source::ConfigMap));
+    if scope.namespace.is_none() {
+        tasks.spawn(watch_storage_classes(scope.clone()));
+    }
+}
+
+fn config() -> Config {
+    Config::default().timeout(WATCH_SECONDS).any_semantic()
+}
+
+fn managed() -> Config {
+    config().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"))
+}
+
+fn api<K>(scope: &Scope) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match &scope.namespace {
+        Some(namespace) => Api::namespaced(scope.client.clone(), namespace),
+        None => Api::all(scope.client.clone()),
+    }
+}
+
+/// Events of a watch that backs off, and that counts and logs every failure.
+fn events<K>(scope: &Scope, kind: &'static str, api: Api<K>, config: Config) -> impl Stream<Item = Event<K>> + use<K>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let metrics = scope.metrics.clone();
+    watcher(api, config).default_backoff().filter_map(move |event: Result<_, watcher::Error>| {
+        let event = match event {
+            Ok(event) => Some(event),
+            Err(error) => {
+                metrics.watch_failed(kind);
+                tracing::warn!(kind, %error, "watch failed; it is tried again");
+                None
+            }
+        };
+        std::future::ready(event)
+    })
+}
+
+async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool>>) {
+    let mut events = Box::pin(events(&scope, "Pool", api(&scope), config()));
+    while let Some(event) = events.next().await {
+        let event = event.modify(prune);
+        let before = known(&scope.pools, &event);
+        writer.apply_watcher_event(&event);
+        match &event {
+            Event::Init => {}
+            Event::InitDone => {
+                for pool in scope.pools.state() {
+                    scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
+                }
+            }
+            Event::InitApply(_) => {}
+            Event::Apply(pool) => {
+                if before.is_none_or(|old| has_new_spec(old.meta(), pool.meta())) {
+                    scope.wake.pool_and_servers(&pool.namespace().unwrap_or_default(), &pool.name_any());
+                }
+            }
+            Event::Delete(pool) => {
+                scope.armor.forget(&pool.uid().unwrap_or_default());
+                scope.status.forget(&pool.uid().unwrap_or_default());
+                scope.wake.servers_of(&pool.namespace().unwrap_or_default(), &pool.name_any());
+            }
+        }
+    }
+}
+
+async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<McpServer>>) {
+    let mut events = Box::pin(events(&scope, "McpServer", api(&scope), config()));
+    while let Some(event) = events.next().await {
+        let event = event.modify(prune);
+        let before = known(&scope.servers, &event);
+        writer.apply_watcher_event(&event);
+        let wake_pool = |server: &DeserializeGuard<McpServer>| {
+            if let Ok(server) = &server.0 {
+                // The other servers too: a prefix may have become free.
+                scope.wake.pool_and_servers(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name);
+            }
+        };
+        match &event {
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => {
+                for server in scope.servers.state() {
+                    scope.wake.server(&server.namespace().unwrap_or_default(), &server.name_any());
+                    wake_pool(&server);
+                }
+            }
+            Event::Apply(server) => {
+                if before.as_ref().is_none_or(|old| has_new_spec(old.meta(), server.meta())) {
+                    scope.wake.server(&server.namespace().unwrap_or_default(), &server.name_any());
+                    wake_pool(server);
+                    if let Some(old) = before {
+                        wake_pool(&old);
+                    }
+                }
+            }
+            Event::Delete(server) => {
+                scope.status.forget(&server.uid().unwrap_or_default());
+                wake_pool(server);
+            }
+        }
+    }
+}
+
+/// What the store held of an object before this event.
+fn known<K>(store: &kube::runtime::reflector::Store<K>, event: &Event<K>) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    match event {
+        Event::Apply(object) | Event::Delete(object) => store.get(&ObjectRef::from_obj(object)),
+        Event::Init | Event::InitApply(_) | Event::InitDone => None,
+    }
+}
+
+fn has_new_spec(old: &kube::core::ObjectMeta, new: &kube::core::ObjectMeta) -> bool {
+    old.uid != new.uid || old.generation != new.generation || old.deletion_timestamp != new.deletion_timestamp
+}
+
+/// Drops what no reconcile reads and what takes half of the memory.
+fn prune<K: Resource>(object: &mut K) {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+async fn watch_children(scope: Arc<Scope>, kind: Kind) {
+    let resource = kind.api_resource();
+    let api: Api<DynamicObject> = match &scope.namespace {
+        Some(namespace) => Api::namespaced_with(scope.client.clone(), namespace, &resource),
+        None => Api::all_with(scope.client.clone(), &resource),
+    };
+    let metrics = scope.metrics.clone();
+    let mut stream = Box::pin(watcher(api, managed()).default_backoff());
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                metrics.watch_failed(kind.as_str());
+                tracing::warn!(kind = kind.as_str(), %error, "watch failed; it is tried again");
+                continue;
+            }
+        };
+        let keyed = map(event, |object: DynamicObject| {
+            let key =
+                ChildKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+            serde_json::to_value(&object).ok().map(|live| (key, live))
+        });
+        for (owner, namespace, name) in keyed.map(|event| scope.children.take(kind, event)).unwrap_or_default() {
+            match owner.as_ref() {
+                "Pool" => scope.wake.pool(&namespace, &name),
+                "McpServer" => scope.wake.server(&namespace, &name),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn watch_pods(scope: Arc<Scope>) {
+    let mut events = Box::pin(events(&scope, "Pod", api::<Pod>(&scope), managed()));
+    while let Some(event) = events.next().await {
+        let Some(event) = map(event, |pod: Pod| Some((key(&pod), PodState::of(&pod)))) else { continue };
+        for ((namespace, _), before, after) in scope.pods.take(event) {
+            let Some(pod) = after.or(before) else { continue };
+            if pod.component.as_ref() == "mcp-server" {
+                scope.wake.server(&namespace, &pod.instance);
+                continue;
+            }
+            scope.wake.pool(&namespace, &pod.pool);
+            if let Some(owner) = scope.pools.get(&ObjectRef::new(&pod.pool).within(&namespace)) {
+                scope.armor.hurry(&owner.uid().unwrap_or_default());
+            }
+        }
+    }
+}
+
+async fn watch_material<K>(scope: Arc<Scope>, source: Source)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + Send + 'static,
+{
+    let foreign = config().labels(&format!("{MANAGED_BY}!={FIELD_MANAGER}"));
+    let mut events = Box::pin(events(&scope, source.as_str(), api::<PartialObjectMeta<K>>(&scope), foreign));
+    let cache = match source {
+        Source::Secret => &scope.secrets,
+        Source::ConfigMap => &scope.config_maps,
+    };
+    while let Some(event) = events.next().await {
+        let pruned = map(event, |object: PartialObjectMeta<K>| {
+            let meta = Meta {
+                uid: object.uid().unwrap_or_default(),
+                resource_version: object.resource_version().unwrap_or_default(),
+                labels: object.metadata.labels.clone().unwrap_or_default(),
+            };
+            Some((key(&object), meta))
+        });
+        let Some(pruned) = pruned else { continue };
+        for ((namespace, name), before, after) in cache.take(pruned) {
+            let labels: Vec<&BTreeMap<String, String>> = before.iter().chain(&after).map(|meta| &meta.labels).collect();
+            for server in scope.servers.state() {
+                let Ok(server) = &server.0 else { continue };
+                if server.namespace().as_deref() == Some(namespace.as_str()) && references::of_server(server, source, &name) {
+                    scope.wake.server(&namespace, &server.name_any());
+                    scope.wake.pool(&namespace, &server.spec.pool_ref.name);
+                }
+            }
+            for pool in scope.pools.state() {
+                let Ok(pool) = &pool.0 else { continue };
+                if pool.namespace().as_deref() == Some(namespace.as_str()) && references::of_pool(pool, source, &name, &labels) {
+                    scope.wake.pool(&namespace, &pool.name_any());
+                }
+            }
+        }
+    }
+}
+
+async fn watch_storage_classes(scope: Arc<Scope>) {
+    let classes: Api<PartialObjectMeta<StorageClass>> = Api::all(scope.client.clone());
+    let mut events = Box::pin(events(&scope, "StorageClass", classes, config()));
+    while let Some(event) = events.next().await {
+        let pruned = map(event, |class: PartialObjectMeta<StorageClass>| {
+            let default = class.annotations().get("storageclass.kubernetes.io/is-default-class");
+            Some((key(&class), default.is_some_and(|value| value == "true")))
+        });
+        if pruned.is_some_and(|event| !scope.storage_classes.take(event).is_empty()) {
+            for pool in scope.pools.state() {
+                scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
+            }
+        }
+    }
+}
+
+fn key<K: ResourceExt>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Maps the object of an event; `None` drops the event.
+fn map<A, B>(event: Event<A>, mut to: impl FnMut(A) -> Option<B>) -> Option<Event<B>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(to(object)?),
+        Event::Apply(object) => Event::Apply(to(object)?),
+        Event::Delete(object) => Event::Delete(to(object)?),
+    })
+}
