@@ -72,6 +72,7 @@ check: ## Format, lints, dependency rules, generated files, charts, shell script
 	  printf '\n=== cargo deny: NOT RUN, because it is not installed: make cargo-deny\n'; \
 	fi
 	@$(STAGE) "charts" charts/test.sh
+	@$(STAGE) "documents" docs/test.sh
 	@$(STAGE) "local cluster's program" bash -c 'cd e2e/cluster/ctl && go vet ./... && go test ./...'
 
 .PHONY: check-generated

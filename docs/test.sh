@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Checks that the documents agree with the code: every reason is documented and every documented one exists, and links between
+# files lead somewhere.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+passed=0
+failed=0
+ok() { passed=$((passed + 1)); }
+not_ok() { failed=$((failed + 1)); echo "FAILED: $1" >&2; }
+
+# Everything in capitals-in-the-middle between quotes in these places is a reason, apart from the words below.
+sources=(operator/src/pool operator/src/mcp_server operator/src/world/material.rs operator/src/world/pods.rs operator/src/child/apply.rs operator/src/conditions.rs)
+# Condition types, kinds, fields of Kubernetes, kubelet's words and metric labels.
+others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
+|Armor|Redis|HTTP|TCP|McpServer|Pool|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget
+|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
+|CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|RunContainerError
+|RollingUpdate|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP
+|Healthy|Degraded|Progressing|Failed|Pending|Unknown|True|False|Connected|ReferenceUnreadable|RenderFailed|StatusNotWritten|ApiServerUnavailable'
+code=$(grep -rhoE '"[A-Z][a-zA-Z]+"' --include='*.rs' "${sources[@]}" | tr -d '"' | sort -u | grep -vxE "${others//$'\n'/}" || true)
+document=docs/reference/conditions.md
+for reason in $code; do
+  if grep -qF "\`$reason\`" "$document"; then ok; else not_ok "$document does not explain the reason $reason"; fi
+done
+while read -r reason; do
+  if grep -rqF "\"$reason\"" --include='*.rs' operator/src armor/src crds/src; then ok; else not_ok "$document explains $reason, which no code gives"; fi
+done < <(
+  # shellcheck disable=SC2016 # the backticks are Markdown's
+  grep -oE '^\| `[A-Z][A-Za-z`, ]+` \|' "$document" | grep -oE '[A-Z][A-Za-z]+' | sort -u
+)
+
+while IFS=: read -r file link; do
+  target=${link#*](}
+  target=${target%)}
+  target=${target%%#*}
+  case $target in '' | http*) continue ;; esac
+  if [ -e "$(dirname "$file")/$target" ]; then ok; else not_ok "$file: no file $target"; fi
+done < <(git ls-files -co --exclude-standard -- '*.md' | xargs grep -oE '\]\([^) ]+\)' --with-filename)
+
+for target in $(git ls-files -co --exclude-standard -- '*.md' | xargs grep -ohE '(^|[`])make( -s)? [a-z0-9-]+' | awk '{print $NF}' | sort -u); do
+  if grep -qE "^$target:" Makefile e2e/cluster/cluster.mk; then ok; else not_ok "a document names 'make $target', which does not exist"; fi
+done
+
+lines=$(wc -l < README.md)
+if [ "$lines" -le 150 ]; then ok; else not_ok "README.md has $lines lines; its limit is 150"; fi
+
+echo "docs: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
