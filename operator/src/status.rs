@@ -54,10 +54,8 @@ impl StatusWriter {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
         if let Some((newer, status)) = written.get(uid) {
-            if *newer >= version {
-                if let Some(status) = status.downcast_ref::<S>() {
-                    return status.clone();
-                }
+            if let Some(status) = status.downcast_ref::<S>().filter(|_| *newer >= version) {
+                return status.clone();
             }
             written.remove(uid);
         }

@@ -22,7 +22,7 @@ use crate::world::Scope;
 pub use build::{ServerResources, build};
 pub use dereference::references as read_references;
 pub use health::{Health, health};
-pub use validate::{Credential, Fault, Outbound, Programmed, References, collisions, validate as validate_server};
+pub use validate::{Credential, Fault, Outbound, Programmed, References, collisions, secret_names, validate as validate_server};
 
 /// Brings one McpServer to its desired state.
 ///
@@ -140,10 +140,23 @@ fn observe(resources: ServerResources<Prepared>, store: &ChildStore) -> ServerRe
     }
 }
 
+impl<S> ServerResources<S> {
+    fn children(&self) -> impl Iterator<Item = &Child<S>> {
+        let ServerResources { account, network_policy, service, deployment } = self;
+        account.iter().chain(network_policy).chain([service, deployment])
+    }
+}
+
+impl ServerResources<Prepared> {
+    /// The desired bodies, for golden files.
+    pub fn manifests(&self) -> Vec<serde_json::Value> {
+        self.children().map(Child::manifest).collect()
+    }
+}
+
 impl ServerResources<Applied> {
     fn keys(&self) -> Vec<crate::child::ChildKey> {
-        let ServerResources { account, network_policy, service, deployment } = self;
-        account.iter().chain(network_policy).chain([service, deployment]).map(|child| child.key.clone()).collect()
+        self.children().map(|child| child.key.clone()).collect()
     }
 }
 

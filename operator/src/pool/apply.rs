@@ -85,9 +85,8 @@ fn observe_redis(redis: RedisResources<Prepared>, store: &ChildStore) -> RedisRe
     RedisResources { service: redis.service.observed_only(store), stateful_set: redis.stateful_set.observed_only(store) }
 }
 
-impl PoolResources<Applied> {
-    /// Names of every child that is wanted.
-    pub fn keys(&self) -> Vec<ChildKey> {
+impl<S> PoolResources<S> {
+    fn children(&self) -> impl Iterator<Item = &Child<S>> {
         let PoolResources {
             generated,
             credentials,
@@ -99,11 +98,23 @@ impl PoolResources<Applied> {
             deployment,
             disruption_budget,
         } = self;
-        let many = generated.iter().chain(accounts).chain(network_policies);
+        let first = generated.iter().chain(credentials).chain(accounts).chain(network_policies);
         let redis = redis.iter().flat_map(|redis| [&redis.service, &redis.stateful_set]);
-        let optional = credentials.iter().chain(disruption_budget);
-        let rest = [config, service, deployment];
-        many.chain(redis).chain(optional).chain(rest).map(|child| child.key.clone()).collect()
+        first.chain([config, service]).chain(redis).chain([deployment]).chain(disruption_budget)
+    }
+}
+
+impl PoolResources<Applied> {
+    /// Names of every child that is wanted.
+    pub fn keys(&self) -> Vec<ChildKey> {
+        self.children().map(|child| child.key.clone()).collect()
+    }
+}
+
+impl PoolResources<Prepared> {
+    /// The desired bodies, for golden files.
+    pub fn manifests(&self) -> Vec<serde_json::Value> {
+        self.children().map(Child::manifest).collect()
     }
 }
 

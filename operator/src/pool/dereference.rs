@@ -27,34 +27,45 @@ pub struct Dereferenced {
     pub hash_key: Option<Lookup>,
 }
 
+/// Names of the objects that a Pool points at.
+pub struct Named<'a> {
+    /// `armor.tls.secretRef`.
+    pub tls: Option<&'a str>,
+    /// `redis.external.urlSecretRef`.
+    pub redis_url: Option<&'a str>,
+    /// `redis.external.caRef`.
+    pub redis_ca: Option<&'a str>,
+    /// `audit.hashKeySecretRef`.
+    pub hash_key: Option<&'a str>,
+}
+
+/// Which objects a Pool points at by name.
+pub fn references_of(pool: &Pool) -> Named<'_> {
+    let spec = &pool.spec;
+    let external = spec.redis.as_ref().and_then(|redis| redis.external.as_ref());
+    Named {
+        tls: spec.armor.tls.as_ref().map(|tls| tls.secret_ref.name.as_str()),
+        redis_url: external.map(|external| external.url_secret_ref.name.as_str()),
+        redis_ca: external.and_then(|external| external.ca_ref.as_ref()).map(|ca| ca.name.as_str()),
+        hash_key: spec.audit.hash_key_secret_ref.as_ref().map(|key| key.name.as_str()),
+    }
+}
+
 /// Reads everything.
 ///
 /// # Errors
 /// When the API server does not give a Secret or ConfigMap that exists.
 pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, ReadError> {
     let namespace = pool.namespace().unwrap_or_default();
-    let spec = &pool.spec;
-    let external = spec.redis.as_ref().and_then(|redis| redis.external.as_ref());
+    let named = references_of(pool);
     let mut found = Dereferenced {
-        tls: read(scope, Source::Secret, &namespace, spec.armor.tls.as_ref().map(|tls| &tls.secret_ref.name)).await?,
-        redis_url: read(scope, Source::Secret, &namespace, external.map(|e| &e.url_secret_ref.name)).await?,
-        redis_ca: read(
-            scope,
-            Source::ConfigMap,
-            &namespace,
-            external.and_then(|e| e.ca_ref.as_ref()).map(|ca| &ca.name),
-        )
-        .await?,
-        hash_key: read(
-            scope,
-            Source::Secret,
-            &namespace,
-            spec.audit.hash_key_secret_ref.as_ref().map(|key| &key.name),
-        )
-        .await?,
+        tls: read(scope, Source::Secret, &namespace, named.tls).await?,
+        redis_url: read(scope, Source::Secret, &namespace, named.redis_url).await?,
+        redis_ca: read(scope, Source::ConfigMap, &namespace, named.redis_ca).await?,
+        hash_key: read(scope, Source::Secret, &namespace, named.hash_key).await?,
         ..Dereferenced::default()
     };
-    if let Some(keys) = spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref()) {
+    if let Some(keys) = pool.spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref()) {
         let mut names = scope.secrets.collect(|(ns, name), meta| {
             (*ns == namespace && selects(&keys.secret_selector, &meta.labels)).then(|| name.clone())
         });
@@ -72,7 +83,7 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
     Ok(found)
 }
 
-async fn read(scope: &Scope, source: Source, namespace: &str, name: Option<&String>) -> Result<Option<Lookup>, ReadError> {
+async fn read(scope: &Scope, source: Source, namespace: &str, name: Option<&str>) -> Result<Option<Lookup>, ReadError> {
     match name {
         Some(name) => Ok(Some(scope.material(source, namespace, name).await?)),
         None => Ok(None),

@@ -7,8 +7,6 @@ mod dereference;
 pub mod status;
 pub mod validate;
 
-use std::sync::Arc;
-
 use crds::Pool;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
@@ -25,7 +23,7 @@ use crate::world::{ReadError, Scope};
 
 pub use build::{Configuration, PoolResources, build, configuration, configure};
 pub(crate) use build::{ingress_policy, pods, rule, service_port};
-pub use dereference::{Dereferenced, dereference};
+pub use dereference::{Dereferenced, dereference, references_of};
 
 /// Why a reconcile has to be tried again soon. What a user has to mend is a condition, and no error.
 #[derive(Debug, Error)]
@@ -146,9 +144,4 @@ async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, n
     let status = status::malformed(meta.generation, &previous, error, now);
     scope.status.write(&stand_in, "Pool", &previous, status).await?;
     Ok(retry::known_cause())
-}
-
-/// Name for the queue's logs.
-pub fn object_of(guard: &Arc<DeserializeGuard<Pool>>) -> (String, String) {
-    (guard.namespace().unwrap_or_default(), guard.name_any())
 }

@@ -194,7 +194,7 @@ fn redis_ca(ca_ref: &CaRef, lookup: &Lookup) -> Result<Credential, Problem> {
 }
 
 fn auth(pool: &Pool, found: &Dereferenced) -> (Auth, Option<Problem>) {
-    if !pool.spec.auth.as_ref().is_some_and(|auth| auth.api_keys.is_some()) {
+    if pool.spec.auth.as_ref().is_none_or(|auth| auth.api_keys.is_none()) {
         return (Auth::Anonymous, None);
     }
     let mut keys = Vec::new();

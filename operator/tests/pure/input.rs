@@ -1,0 +1,99 @@
+//! Reads a set of YAML documents as the cluster that a reconcile sees.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use clap::Parser;
+use crds::{McpServer, Pool};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use operator::mcp_server::References;
+use operator::pool::{Dereferenced, references_of};
+use operator::settings::{Cli, Command, Settings};
+use operator::world::{Lookup, Material, Source};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The objects of one namespace.
+#[derive(Default)]
+pub struct Input {
+    pub pools: Vec<Pool>,
+    pub servers: Vec<McpServer>,
+    secrets: BTreeMap<String, (Arc<Material>, BTreeMap<String, String>)>,
+    config_maps: BTreeMap<String, Arc<Material>>,
+}
+
+impl Input {
+    /// Parses documents; each gets the uid `<kind>-<name>-uid`, as if it came from an API server.
+    pub fn parse(text: &str) -> Self {
+        let mut input = Input::default();
+        for document in text.split("\n---\n").filter(|document| document.contains("kind:")) {
+            let mut value: Value = serde_saphyr::from_str(document).unwrap();
+            let (kind, name) = (value["kind"].as_str().unwrap().to_owned(), value["metadata"]["name"].as_str().unwrap().to_owned());
+            value["metadata"]["namespace"] = "gateways".into();
+            value["metadata"]["uid"] = format!("{}-{name}-uid", kind.to_lowercase()).into();
+            value["metadata"]["generation"] = 1.into();
+            let version = format!("{name}:1");
+            match kind.as_str() {
+                "Pool" => input.pools.push(serde_json::from_value(value).unwrap()),
+                "McpServer" => input.servers.push(serde_json::from_value(value).unwrap()),
+                "Secret" => {
+                    let secret = Secret::deserialize(value).unwrap();
+                    let data = secret.string_data.clone().unwrap_or_default();
+                    let data = data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
+                    let material = Material::new(Source::Secret, &name, &version, data);
+                    input.secrets.insert(name, (Arc::new(material), secret.labels().clone()));
+                }
+                "ConfigMap" => {
+                    let data = ConfigMap::deserialize(value).unwrap().data.unwrap_or_default();
+                    let data = data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
+                    input.config_maps.insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
+                }
+                other => panic!("no such kind in a golden input: {other}"),
+            }
+        }
+        input
+    }
+
+    /// What the pool's references lead to.
+    pub fn dereference(&self, pool: &Pool) -> Dereferenced {
+        let secret = |name: &str| -> Lookup { self.secrets.get(name).map(|(material, _)| material.clone()) };
+        let config_map = |name: &str| -> Lookup { self.config_maps.get(name).cloned() };
+        let named = references_of(pool);
+        let keys = pool.spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref());
+        let servers = self.servers.iter().filter(|server| server.spec.pool_ref.name == pool.name_any());
+        Dereferenced {
+            tls: named.tls.map(secret),
+            redis_url: named.redis_url.map(secret),
+            redis_ca: named.redis_ca.map(config_map),
+            hash_key: named.hash_key.map(secret),
+            api_keys: keys
+                .map(|keys| {
+                    let selected = |labels| operator::references::selects(&keys.secret_selector, labels);
+                    self.secrets.values().filter(|(_, labels)| selected(labels)).map(|(material, _)| material.clone()).collect()
+                })
+                .unwrap_or_default(),
+            servers: servers
+                .map(|server| {
+                    let names = operator::mcp_server::secret_names(server);
+                    let ca = server.spec.remote.as_ref().and_then(|remote| remote.ca_ref.as_ref());
+                    let references = References {
+                        secrets: names.into_iter().map(|name| (name.clone(), secret(&name))).collect(),
+                        ca: ca.map(|ca| config_map(&ca.name)),
+                    };
+                    (Arc::new(DeserializeGuard(Ok(server.clone()))), references)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Settings as a fresh chart gives them, with images that differ from every other name.
+pub fn settings() -> Settings {
+    let cli = Cli::parse_from(["operator", "run", "--armor-image", "armor:test", "--redis-image", "redis:test", "--namespace", "operators"]);
+    match cli.command {
+        Command::Run(settings) => *settings,
+        Command::Crds { .. } => unreachable!("the command line says run"),
+    }
+}
