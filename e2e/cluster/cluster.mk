@@ -2,7 +2,7 @@
 
 CLUSTERCTL := $(dir $(lastword $(MAKEFILE_LIST)))clusterctl
 
-.PHONY: cluster-up cluster-load cluster-status cluster-down cluster-tools cluster-packages
+.PHONY: cluster-up cluster-load cluster-status cluster-down cluster-tools cluster-packages cluster-test
 
 cluster-packages:
 	@$(dir $(CLUSTERCTL))install-packages.sh
@@ -21,3 +21,6 @@ cluster-down: ## stop the local cluster and remove every trace of it
 
 cluster-tools: ## build kubectl, helm and the cluster's programs when absent, print their folder
 	@$(CLUSTERCTL) tools
+
+cluster-test: ## test the local cluster's own program, without starting a cluster
+	@cd $(dir $(CLUSTERCTL))ctl && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./...

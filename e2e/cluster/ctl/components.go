@@ -192,11 +192,11 @@ kind: KubeletConfiguration
 authentication:
   anonymous: {enabled: false}
   webhook: {enabled: true}
-  x509: {clientCAFile: %[1]s}
+  x509: {clientCAFile: %[1]q}
 authorization: {mode: Webhook}
-tlsCertFile: %[2]s
-tlsPrivateKeyFile: %[3]s
-containerRuntimeEndpoint: unix://%[4]s
+tlsCertFile: %[2]q
+tlsPrivateKeyFile: %[3]q
+containerRuntimeEndpoint: %[4]q
 clusterDNS: [%[5]s]
 clusterDomain: %[6]s
 # No systemd is needed; either version of cgroups, or both side by side, will do.
@@ -209,13 +209,13 @@ failSwapOn: false
 imageGCHighThresholdPercent: 100
 evictionHard: {nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%", imagefs.inodesFree: "0%%"}
 `, s.pki(clusterCA+".crt"), s.pki("kubelet-server.crt"), s.pki("kubelet-server.key"),
-		s.containerdSocket(), s.nodeIP(), clusterDomain, s.cgroup())
+		"unix://"+s.containerdSocket(), s.nodeIP(), clusterDomain, s.cgroup())
 }
 
 func (s Settings) proxyConfig() string {
 	return fmt.Sprintf(`apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
-clientConnection: {kubeconfig: %s}
+clientConnection: {kubeconfig: %q}
 mode: iptables
 clusterCIDR: %s
 hostnameOverride: %s
@@ -234,7 +234,7 @@ func (s Settings) corefile() string {
     errors
     ready 127.0.0.1:8181
     kubernetes %s in-addr.arpa ip6.arpa {
-        kubeconfig %s
+        kubeconfig %q
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
     }

@@ -112,7 +112,7 @@ func (sup *supervisor) prepare() error {
 // privateMounts gives the node places of its own where its programs expect them. The mount namespace
 // ends with its last process, so none of this has to be undone.
 func (s Settings) privateMounts() error {
-	// What is hidden below one of the new mounts has to be put back.
+	// The folders may be below one of the new mounts: they are reached by descriptors, and put back where hidden.
 	keep := map[string]*os.File{}
 	for _, dir := range []string{s.Dir, s.ToolsDir} {
 		f, err := os.Open(dir)
@@ -122,6 +122,7 @@ func (s Settings) privateMounts() error {
 		defer f.Close()
 		keep[dir] = f
 	}
+	inDir := fmt.Sprintf("/proc/self/fd/%d/", keep[s.Dir].Fd())
 	mounts := []struct {
 		source, target, fstype string
 		flags                  uintptr
@@ -131,8 +132,8 @@ func (s Settings) privateMounts() error {
 		{"", "/", "", syscall.MS_REC | syscall.MS_SHARED},
 		{"proc", "/proc", "proc", syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC},
 		{"tmpfs", "/run", "tmpfs", syscall.MS_NOSUID | syscall.MS_NODEV},
-		{s.path("node", "lib"), "/var/lib", "", syscall.MS_BIND},
-		{s.path("node", "log"), "/var/log", "", syscall.MS_BIND},
+		{inDir + "node/lib", "/var/lib", "", syscall.MS_BIND},
+		{inDir + "node/log", "/var/log", "", syscall.MS_BIND},
 	}
 	for _, m := range mounts {
 		if err := syscall.Mount(m.source, m.target, m.fstype, m.flags, ""); err != nil {

@@ -103,6 +103,11 @@ func ensureTools() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
+	if leftover, err := filepath.Glob(filepath.Join(dir, ".*")); err == nil {
+		for _, file := range leftover { // of an interrupted build; the lock says that none runs now
+			_ = os.Remove(file)
+		}
+	}
 	fmt.Fprintf(os.Stderr, "building %d tools of the local cluster, once; about 10 minutes on 2 cores when nothing is cached\n", len(missing))
 	for i, t := range missing {
 		start := time.Now()
