@@ -7,20 +7,20 @@ CLUSTERCTL := $(dir $(lastword $(MAKEFILE_LIST)))clusterctl
 cluster-packages:
 	@$(dir $(CLUSTERCTL))install-packages.sh
 
-cluster-up: cluster-packages ## start a real one-node Kubernetes on this machine and wait until it is ready
+cluster-up: cluster-packages ## Start a real one-node Kubernetes on this machine and wait until it is ready
 	@$(CLUSTERCTL) up
 
-cluster-load: ## load image archives into it: make cluster-load IMAGES="a.tar b.tar" (default: all that are built)
+cluster-load: ## Load image archives into it: make cluster-load IMAGES="a.tar b.tar" (default: all that are built)
 	@$(CLUSTERCTL) load $(or $(IMAGES),$(shell $(dir $(CLUSTERCTL))../images/build.sh --list))
 
-cluster-status: ## say what of the local cluster runs, and at which addresses
+cluster-status: ## Say what of the local cluster runs, and at which addresses
 	@$(CLUSTERCTL) status
 
-cluster-down: ## stop the local cluster and remove every trace of it
+cluster-down: ## Stop the local cluster and remove every trace of it
 	@$(CLUSTERCTL) down
 
-cluster-tools: ## build kubectl, helm and the cluster's programs when absent, print their folder
+cluster-tools: ## Build kubectl, helm and the cluster's programs when absent, print their folder
 	@$(CLUSTERCTL) tools
 
-cluster-test: ## test the local cluster's own program, without starting a cluster
+cluster-test: ## Test the local cluster's own program, without starting a cluster
 	@cd $(dir $(CLUSTERCTL))ctl && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./...

@@ -7,6 +7,8 @@
 #   build.sh --list         print the archives that are there
 #
 # PROFILE (default release) chooses target/PROFILE for the operator and Armor.
+#
+# shellcheck disable=SC2034 # the settings of each image are read by name, in build()
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
