@@ -14,7 +14,7 @@ cd "$(dirname "$0")/../.."
 cluster=${CLUSTER:-local}
 namespace=${DEMO_NAMESPACE:-demo}
 system=${OPERATOR_NAMESPACE:-ai-gateway-system}
-state=${XDG_STATE_HOME:-$HOME/.local/state}/ai-gateway-operator/demo-$cluster
+state=${XDG_STATE_HOME:-$HOME/.local/state}/ai-gateway-operator/demo-$([ "$cluster" = local ] && echo "local-${CLUSTER_NAME:-dev}" || echo "$cluster")
 here=e2e/demo
 # The tool that is called at the end, of the server that runs in the cluster.
 tool=greeter__echo
@@ -103,7 +103,7 @@ up() {
   make_namespace "$namespace"
   kubectl label --overwrite namespace "$namespace" pod-security.kubernetes.io/enforce=restricted >/dev/null
   # Outside the cluster, as a process of this machine.
-  if [ "$cluster" = local ]; then REMOTE_URL=$($here/remote-server.sh start "$state") || fail "no remote server"; export REMOTE_URL; fi
+  if [ "$cluster" = local ]; then REMOTE_URL=$($here/remote-server.sh start "$state" "${REMOTE_PORT:-18080}") || fail "no remote server"; export REMOTE_URL; fi
   examples=(01-pool-anonymous 03-mcpserver-workload)
   if [ -n "${REMOTE_URL:-}" ]; then examples+=(04-mcpserver-remote); fi
   for example in "${examples[@]}"; do
