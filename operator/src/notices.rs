@@ -12,8 +12,8 @@ use crate::names::FIELD_MANAGER;
 
 /// Longest note that the Events API takes, in bytes.
 const NOTE_MAX: usize = 1000;
-/// Reasons that pass by themselves in the life of every object.
-const QUIET: [&str; 7] = ["NotReady", "NotProgrammed", "Connecting", "Reloading", "NoReplicas", "WorkloadNotReady", "PredecessorDeleting"];
+/// Reasons that pass by themselves in the life of every object, or of which others publish Events already.
+const QUIET: [&str; 8] = ["Unschedulable", "NotReady", "NotProgrammed", "Connecting", "Reloading", "NoReplicas", "WorkloadNotReady", "PredecessorDeleting"];
 
 /// Publishes Events.
 #[derive(Clone)]

@@ -83,14 +83,15 @@ impl Observer {
             return;
         }
         let Some(token) = self.token(desired).await else {
-            self.view.report(&uid, view.replicas.clone(), desired, Instant::now() + SETTLED);
+            self.view.postpone(&uid, Instant::now() + SETTLED);
             return;
         };
         let answers = futures::future::join_all(running.iter().map(|(name, pod, ip)| {
             let token = &token;
             async move {
                 let replica = client::ask(&self.http, ip, token).await;
-                if !replica.in_sync(desired) {
+                // A replica that does not answer can not be behind: it will start with the newest configuration.
+                if replica.unreachable.is_none() && !replica.in_sync(desired) {
                     self.nudge(desired, &view.since, name, pod).await;
                 }
                 ((*name).clone(), replica)

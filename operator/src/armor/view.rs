@@ -92,7 +92,8 @@ pub(super) struct PoolView {
     /// When the desired state last changed.
     pub(super) since: Instant,
     pub(super) due: Instant,
-    pub(super) replicas: BTreeMap<String, Replica>,
+    /// `None` until the replicas were looked at once.
+    pub(super) replicas: Option<BTreeMap<String, Replica>>,
 }
 
 impl ArmorView {
@@ -108,7 +109,7 @@ impl ArmorView {
                 view.due = now;
             }
             None => {
-                pools.insert(pool_uid.to_owned(), PoolView { desired, since: now, due: now, replicas: BTreeMap::new() });
+                pools.insert(pool_uid.to_owned(), PoolView { desired, since: now, due: now, replicas: None });
             }
         }
     }
@@ -125,13 +126,20 @@ impl ArmorView {
         self.lock().remove(pool_uid);
     }
 
-    /// The last report of each replica, by Pod name.
-    pub fn replicas(&self, pool_uid: &str) -> BTreeMap<String, Replica> {
-        self.lock().get(pool_uid).map(|view| view.replicas.clone()).unwrap_or_default()
+    /// The last report of each replica, by Pod name; `None` while nobody has looked, as after a restart.
+    pub fn replicas(&self, pool_uid: &str) -> Option<BTreeMap<String, Replica>> {
+        self.lock().get(pool_uid).and_then(|view| view.replicas.clone())
     }
 
     pub(super) fn due(&self, now: Instant) -> Vec<(String, PoolView)> {
         self.lock().iter().filter(|(_, view)| view.due <= now).map(|(uid, view)| (uid.clone(), view.clone())).collect()
+    }
+
+    /// Looks at the pool later, when it could not be looked at now.
+    pub(super) fn postpone(&self, pool_uid: &str, due: Instant) {
+        if let Some(view) = self.lock().get_mut(pool_uid) {
+            view.due = due;
+        }
     }
 
     /// Takes new reports; true when they say something else than the ones before.
@@ -141,8 +149,8 @@ impl ArmorView {
         if view.desired == *looked_at {
             view.due = due;
         }
-        let changed = view.replicas != replicas;
-        view.replicas = replicas;
+        let changed = view.replicas.as_ref() != Some(&replicas);
+        view.replicas = Some(replicas);
         changed
     }
 

@@ -167,7 +167,9 @@ impl Applier {
         if matches!(&written, Err(ApplyError::Api { source, .. }) if status_code(source) == Some(409)) {
             self.store.forget(key);
         }
-        Ok(self.store.record_applied(key.clone(), &to_value(key, &written?)?))
+        let live = to_value(key, &written?)?;
+        tracing::info!(child = %key, "applied");
+        Ok(self.store.record_applied(key.clone(), &live))
     }
 
     async fn create_once(&self, key: &ChildKey, body: &Value, make: fn() -> Value) -> Result<Observed, ApplyError> {
@@ -182,7 +184,10 @@ impl Applier {
         self.metrics.child_request(key.kind, Verb::Create);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         match self.call(key, self.api(key).create(&params, &object)).await {
-            Ok(live) => Ok(self.store.record_applied(key.clone(), &to_value(key, &live)?)),
+            Ok(live) => {
+                tracing::info!(child = %key, "created");
+                Ok(self.store.record_applied(key.clone(), &to_value(key, &live)?))
+            }
             Err(ApplyError::Api { source, .. }) if status_code(&source) == Some(409) => {
                 let live = self.get(key).await?.ok_or(ApplyError::StillDeleting(key.clone()))?;
                 check_owner(key, &Observed::from_live(key.kind, &live), &body)?;
@@ -200,7 +205,10 @@ impl Applier {
             ..DeleteParams::background()
         };
         match self.call(key, self.api(key).delete(&key.name, &params)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                tracing::info!(child = %key, "deleted");
+                Ok(())
+            }
             Err(ApplyError::Api { source, .. }) if matches!(status_code(&source), Some(404 | 409)) => Ok(()),
             Err(error) => Err(error),
         }

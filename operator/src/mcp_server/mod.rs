@@ -68,6 +68,7 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
         (*ns == namespace && pod.component.as_ref() == "mcp-server" && *pod.instance == *server.name_any()).then(|| pod.clone())
     });
     let pool_uid = pool.and_then(ResourceExt::uid).unwrap_or_default();
+    let replicas = scope.armor.replicas(&pool_uid);
     let facts = status::Facts {
         server,
         previous: &previous,
@@ -76,7 +77,7 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
         resources: applied.as_ref(),
         errors: &errors,
         trouble: trouble(&pods, "mcp-server"),
-        replicas: &scope.armor.replicas(&pool_uid),
+        replicas: replicas.as_ref(),
         endpoint: pool.and_then(|pool| pool.status.as_ref()).and_then(|status| status.endpoint.clone()),
     };
     let (status, timer) = status::status(&facts);

@@ -31,8 +31,8 @@ pub struct Facts<'a> {
     pub errors: &'a [ApplyError],
     /// What keeps its Pods from starting.
     pub trouble: Option<Problem>,
-    /// Reports of the pool's gateways.
-    pub replicas: &'a BTreeMap<String, Replica>,
+    /// Reports of the pool's gateways; `None` while nobody has looked yet.
+    pub replicas: Option<&'a BTreeMap<String, Replica>>,
     /// URL of the pool.
     pub endpoint: Option<String>,
 }
@@ -53,7 +53,11 @@ pub fn status(facts: &Facts<'_>) -> (McpServerStatus, Option<Duration>) {
         (None, Some(Fault::NotAccepted(_))) => conditions.keep("ResolvedRefs"),
         (problem, _) => conditions.set_outcome("ResolvedRefs", problem.as_ref(), "Resolved", "Every reference was found."),
     }
-    let verdict = health(&facts.server.metadata.name.clone().unwrap_or_default(), facts.replicas);
+    let Some(replicas) = facts.replicas else {
+        return (unseen(facts, conditions), None);
+    };
+    let name = facts.server.metadata.name.as_deref().unwrap_or_default();
+    let verdict = health(name, replicas);
     let programmed = !matches!(verdict, Health::NotProgrammed);
     if programmed && facts.fault.is_none() {
         conditions.set("Programmed", Some(true), "Programmed", "The pool's gateways have the server in their configuration.");
@@ -67,6 +71,20 @@ pub fn status(facts: &Facts<'_>) -> (McpServerStatus, Option<Duration>) {
         _ => None,
     };
     (finish(facts, conditions, seen), timer)
+}
+
+/// The status while the gateways were not asked yet: a restarted operator must not unsay what it knew before.
+fn unseen(facts: &Facts<'_>, mut conditions: Conditions<'_>) -> McpServerStatus {
+    conditions.keep("Programmed");
+    match conditions.first_untrue(&["Accepted", "ResolvedRefs"]).cloned() {
+        Some(cause) => conditions.set("Ready", Some(false), &cause.reason, cause.message),
+        None if conditions.previous("Ready").is_some_and(|ready| ready.status == "True") => conditions.keep("Ready"),
+        None => match workload_problem(facts) {
+            Some(problem) => conditions.set("Ready", Some(false), problem.reason, problem.message),
+            None => conditions.keep("Ready"),
+        },
+    }
+    finish(facts, conditions, None)
 }
 
 fn finish(facts: &Facts<'_>, conditions: Conditions<'_>, seen: Option<&ServerReport>) -> McpServerStatus {

@@ -21,6 +21,7 @@ use crate::retry;
 use crate::status::StatusError;
 use crate::world::{ReadError, Scope};
 
+pub use apply::observe;
 pub use build::{Configuration, PoolResources, build, configuration, configure};
 pub(crate) use build::{ingress_policy, pods, rule, service_port};
 pub use dereference::{Dereferenced, dereference, references_of};
@@ -107,12 +108,13 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     let default_class = scope.storage_classes.is_ready().then(|| {
         !scope.storage_classes.collect(|_, default| default.then_some(())).is_empty()
     });
+    let replicas = scope.armor.replicas(&uid);
     let built = status::Built {
         outcome: &outcome,
         configuration: &configuration,
         resources: &applied,
         errors: &errors,
-        replicas: &scope.armor.replicas(&uid),
+        replicas: replicas.as_ref(),
         desired: desired.as_ref(),
         pods: &pods,
         default_storage_class: default_class,

@@ -45,8 +45,8 @@ pub struct Built<'a> {
     pub resources: &'a PoolResources<Applied>,
     /// What could not be.
     pub errors: &'a [ApplyError],
-    /// Reports of the gateways.
-    pub replicas: &'a BTreeMap<String, Replica>,
+    /// Reports of the gateways; `None` while nobody has looked yet.
+    pub replicas: Option<&'a BTreeMap<String, Replica>>,
     /// What they should run.
     pub desired: Option<&'a Desired>,
     /// Pods of the pool.
@@ -134,7 +134,7 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
         (None, true) => ("RolloutStuck".to_owned(), rollout_stuck(built)),
         (None, false) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
     };
-    let counts = counts(built);
+    let counts = counts(facts, built);
     let status = PoolStatus {
         observed_generation: facts.pool.metadata.generation,
         phase: Some(phase),
@@ -172,14 +172,16 @@ fn selector_text(pool: &str) -> String {
     selector("armor", pool).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-fn counts(built: &Built<'_>) -> McpServerCounts {
+fn counts(facts: &Facts<'_>, built: &Built<'_>) -> McpServerCounts {
     let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let servers = &built.outcome.pool.servers;
-    let healthy = servers.iter().filter(|server| matches!(health(&server.name, built.replicas), Health::Ready(_)));
+    let healthy = built.replicas.map(|replicas| {
+        servers.iter().filter(|server| matches!(health(&server.name, replicas), Health::Ready(_))).count()
+    });
     McpServerCounts {
         desired: number(servers.len() + built.outcome.refused.len()),
         deployed: number(servers.len()),
-        healthy: number(healthy.count()),
+        healthy: healthy.map_or(facts.previous.mcp_servers.healthy, number),
     }
 }
 
@@ -253,17 +255,18 @@ fn rollout_stuck(built: &Built<'_>) -> String {
 
 fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
     let type_ = "ConfigInSync";
-    let (Some(desired), false) = (built.desired, built.replicas.is_empty()) else {
+    let Some(replicas) = built.replicas else { return conditions.keep(type_) };
+    let (Some(desired), false) = (built.desired, replicas.is_empty()) else {
         let message = if desired_replicas == 0 { "No replica runs." } else { "No replica has answered yet." };
         return conditions.set(type_, None, "NoReplicas", message);
     };
-    if let Some((_, replica)) = built.replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired)) {
+    if let Some((_, replica)) = replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired)) {
         let cause = replica.error.as_deref().unwrap_or_default();
         let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
         return conditions.set(type_, Some(false), "Rejected", message);
     }
-    let behind = built.replicas.values().filter(|replica| !replica.in_sync(desired)).count();
-    let unreachable = built.replicas.values().filter(|replica| replica.unreachable.is_some()).count();
+    let behind = replicas.values().filter(|replica| !replica.in_sync(desired)).count();
+    let unreachable = replicas.values().filter(|replica| replica.unreachable.is_some()).count();
     match (behind, unreachable) {
         (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
         (behind, unreachable) if behind == unreachable => {

@@ -1,5 +1,7 @@
 //! Everything of the operator that needs no cluster: golden manifests, validation, the network matrix, status.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod golden;
 mod input;
 mod network;

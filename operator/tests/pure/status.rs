@@ -1,1 +1,246 @@
-//! Placeholder.
+//! Status as a function of what was applied and seen: phases, conditions, hysteresis.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crds::pool::{Phase, PoolStatus};
+use crds::status::Condition;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+use operator::armor::{Desired, Replica, ServerReport};
+use operator::child::{ChildKey, ChildStore, Kind};
+use operator::pool::status::{Built, Facts, refused, settled};
+use operator::pool::{build, configuration, observe, validate::validate};
+use operator::world::{ClusterFacts, PodState};
+use serde_json::{Value, json};
+
+use crate::input::{Input, settings};
+
+const POOL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas: 2}, auth: {anonymous: true}}\n---\nkind: McpServer\nmetadata: {name: crm}\nspec: {poolRef: {name: prod}, remote: {url: 'https://crm.example.com/mcp'}}";
+
+/// What the cluster shows of a pool.
+#[derive(Clone)]
+struct Seen {
+    armor_ready: i32,
+    armor_updated: i32,
+    redis_ready: i32,
+    conditions: Value,
+    pods: Vec<PodState>,
+    replicas: Option<BTreeMap<String, Replica>>,
+    default_class: Option<bool>,
+    at: i64,
+}
+
+fn healthy() -> Seen {
+    Seen {
+        armor_ready: 2,
+        armor_updated: 2,
+        redis_ready: 1,
+        conditions: json!([]),
+        pods: Vec::new(),
+        replicas: Some(BTreeMap::from([("prod-armor-a".to_owned(), replica(None, "Ready"))])),
+        default_class: Some(true),
+        at: 0,
+    }
+}
+
+fn replica(revision: Option<&str>, state: &str) -> Replica {
+    let report = ServerReport {
+        name: "crm".into(),
+        state: state.into(),
+        reason: "Connected".into(),
+        message: String::new(),
+        server: None,
+        tools: None,
+    };
+    Replica {
+        revision: Some(revision.unwrap_or("current").to_owned()),
+        servers: BTreeMap::from([("crm".to_owned(), report)]),
+        ..Replica::default()
+    }
+}
+
+fn pod(component: &str, trouble: (&str, &str)) -> PodState {
+    PodState {
+        uid: "pod-uid".into(),
+        component: component.into(),
+        instance: "prod".into(),
+        pool: "prod".into(),
+        ip: None,
+        deleting: false,
+        ready: false,
+        trouble: Some((trouble.0.into(), trouble.1.into())),
+        nudge: None,
+    }
+}
+
+/// One round of the real status code; the second value is the timer.
+fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
+    let input = Input::parse(POOL);
+    let pool = &input.pools[0];
+    let outcome = validate(pool, &input.dereference(pool)).unwrap();
+    let mut configuration = configuration(&outcome.pool, None).unwrap();
+    configuration.revision = "current".into();
+    let settings = settings();
+    let resources = build(&outcome.pool, &configuration, &settings).unwrap();
+    let store = ChildStore::default();
+    for mut live in resources.manifests() {
+        let (kind, ready) = match live["kind"].as_str().unwrap() {
+            "Deployment" => (Kind::Deployment, seen.armor_ready),
+            "StatefulSet" => (Kind::StatefulSet, seen.redis_ready),
+            _ => continue,
+        };
+        live["metadata"]["uid"] = json!("live-uid");
+        live["metadata"]["generation"] = json!(1);
+        live["status"] = json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": ready, "updatedReplicas": seen.armor_updated, "conditions": seen.conditions});
+        let name = live["metadata"]["name"].as_str().unwrap().to_owned();
+        store.take(kind, Event::Apply((ChildKey { kind, namespace: "gateways".into(), name }, live)));
+    }
+    let applied = observe(resources, &store);
+    let desired = Desired {
+        namespace: "gateways".into(),
+        pool: "prod".into(),
+        revision: "current".into(),
+        credentials: None,
+        admin_secret: ("prod-armor-admin".into(), "uid".into()),
+    };
+    let facts = Facts {
+        pool,
+        previous,
+        now: Time(Timestamp::from_second(1_800_000_000 + seen.at).unwrap()),
+        settings: &settings,
+        cluster: &ClusterFacts::default(),
+    };
+    let built = Built {
+        outcome: &outcome,
+        configuration: &configuration,
+        resources: &applied,
+        errors: &[],
+        replicas: seen.replicas.as_ref(),
+        desired: Some(&desired),
+        pods: &seen.pods,
+        default_storage_class: seen.default_class,
+    };
+    settled(&facts, &built)
+}
+
+fn condition<'a>(status: &'a PoolStatus, type_: &str) -> &'a Condition {
+    status.conditions.iter().find(|c| c.type_ == type_).unwrap_or_else(|| panic!("condition {type_}"))
+}
+
+#[test]
+fn a_pool_is_active_when_redis_and_armor_are_ready() {
+    let (status, timer) = round(&PoolStatus::default(), &healthy());
+    assert_eq!((status.phase, timer), (Some(Phase::Active), None));
+    assert_eq!((status.display.armor.as_str(), status.display.servers.as_str()), ("2/2", "1/1"));
+    assert_eq!(condition(&status, "ConfigInSync").status, "True");
+    assert_eq!(condition(&status, "Ready").status, "True");
+    assert_eq!(status.endpoint.as_deref(), Some("http://prod-armor.gateways.svc/mcp"));
+}
+
+#[test]
+fn the_same_facts_give_the_same_status() {
+    let (first, _) = round(&PoolStatus::default(), &healthy());
+    let (second, _) = round(&first, &Seen { at: 3600, ..healthy() });
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_pool_that_was_never_ready_is_pending_and_says_why() {
+    let seen = Seen { armor_ready: 0, pods: vec![pod("armor", ("ImagePullFailed", "image armor:test can not be pulled"))], ..healthy() };
+    let (status, _) = round(&PoolStatus::default(), &seen);
+    assert_eq!(status.phase, Some(Phase::Pending));
+    assert_eq!(status.reason.as_deref(), Some("ImagePullFailed"));
+    assert!(status.message.unwrap().contains("armor:test"));
+}
+
+#[test]
+fn a_blip_shorter_than_the_grace_period_keeps_the_phase_and_a_longer_one_is_an_error() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let down = Seen { armor_ready: 1, ..healthy() };
+    let (blip, timer) = round(&active, &Seen { at: 10, ..down.clone() });
+    assert_eq!(blip.phase, Some(Phase::Active));
+    assert_eq!(timer, Some(Duration::from_secs(30)));
+    let (later, timer) = round(&blip, &Seen { at: 30, ..down.clone() });
+    assert_eq!((later.phase, timer), (Some(Phase::Active), Some(Duration::from_secs(10))));
+    let (broken, timer) = round(&later, &Seen { at: 40, ..down });
+    assert_eq!((broken.phase, timer), (Some(Phase::Error), None));
+    assert_eq!(broken.reason.as_deref(), Some("NotReady"));
+    let (healed, _) = round(&broken, &Seen { at: 50, ..healthy() });
+    assert_eq!(healed.phase, Some(Phase::Active));
+}
+
+#[test]
+fn a_rollout_past_its_deadline_is_an_error_although_the_old_replicas_serve() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let stuck = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    let seen = Seen {
+        armor_updated: 1,
+        conditions: stuck,
+        pods: vec![pod("armor", ("ImagePullFailed", "image armor:bad can not be pulled"))],
+        ..healthy()
+    };
+    let (status, _) = round(&active, &seen);
+    assert_eq!(status.phase, Some(Phase::Error));
+    assert_eq!(status.reason.as_deref(), Some("RolloutStuck"));
+    assert!(status.message.as_ref().unwrap().contains("armor:bad"));
+    assert_eq!(condition(&status, "Ready").status, "True");
+}
+
+#[test]
+fn an_unhealthy_server_lowers_the_count_and_never_the_pool() {
+    let replicas = BTreeMap::from([("prod-armor-a".to_owned(), replica(None, "Failed"))]);
+    let (status, _) = round(&PoolStatus::default(), &Seen { replicas: Some(replicas), ..healthy() });
+    assert_eq!(status.phase, Some(Phase::Active));
+    assert_eq!(status.display.servers, "0/1");
+}
+
+#[test]
+fn a_replica_with_another_revision_is_not_in_sync_and_a_refusal_is_quoted() {
+    let mut late = replica(Some("older"), "Ready");
+    let seen = |replica: &Replica| Seen { replicas: Some(BTreeMap::from([("a".to_owned(), replica.clone())])), ..healthy() };
+    let (status, _) = round(&PoolStatus::default(), &seen(&late));
+    assert_eq!((condition(&status, "ConfigInSync").status.as_str(), condition(&status, "ConfigInSync").reason.as_str()), ("False", "Reloading"));
+    late.error = Some("line 3: unknown field `x`".into());
+    let (status, _) = round(&status, &seen(&late));
+    assert_eq!(condition(&status, "ConfigInSync").reason, "Rejected");
+    assert!(condition(&status, "ConfigInSync").message.contains("line 3"));
+}
+
+#[test]
+fn a_restarted_operator_unsays_nothing_before_it_has_looked() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let (restarted, _) = round(&active, &Seen { replicas: None, at: 100, ..healthy() });
+    assert_eq!(active, restarted);
+}
+
+#[test]
+fn without_a_storage_class_redis_says_which_field_to_set() {
+    let seen = Seen { redis_ready: 0, default_class: Some(false), ..healthy() };
+    let (status, _) = round(&PoolStatus::default(), &seen);
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Pending), Some("NoStorageClass")));
+    assert!(status.message.unwrap().contains("spec.redis.managed.persistence.storageClassName"));
+}
+
+#[test]
+fn pods_that_a_quota_refuses_are_named_as_that() {
+    let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]);
+    let (status, _) = round(&PoolStatus::default(), &Seen { armor_ready: 0, conditions: failure, ..healthy() });
+    assert_eq!(condition(&status, "ArmorReady").reason, "QuotaExceeded");
+}
+
+#[test]
+fn a_refused_spec_is_an_error_and_keeps_what_is_known_of_the_running_pool() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let input = Input::parse("kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}, armor: {tls: {secretRef: {name: gone}}}}");
+    let pool = &input.pools[0];
+    let Err(fault) = validate(pool, &input.dereference(pool)) else { panic!("the Secret {} is missing", pool.name_any()) };
+    let settings = settings();
+    let facts = Facts { pool, previous: &active, now: Time(Timestamp::UNIX_EPOCH), settings: &settings, cluster: &ClusterFacts::default() };
+    let status = refused(&facts, &fault);
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
+    assert_eq!(status.display, active.display);
+    assert_eq!(condition(&status, "ArmorReady"), condition(&active, "ArmorReady"));
+}

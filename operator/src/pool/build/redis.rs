@@ -98,7 +98,14 @@ pub(super) fn stateful_set(
         }),
         ..StatefulSet::default()
     };
-    Child::desired(Kind::StatefulSet, &pool.owner, &object)
+    let mut body = serde_json::to_value(&object)?;
+    // The list is atomic, and the API server completes its items: written out, a comparison finds no difference.
+    for claim in body["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+        claim["apiVersion"] = "v1".into();
+        claim["kind"] = "PersistentVolumeClaim".into();
+        claim["status"] = serde_json::json!({"phase": "Pending"});
+    }
+    Child::desired(Kind::StatefulSet, &pool.owner, &body)
 }
 
 fn claim(pool: &ValidatedPool, spec: &ManagedRedis, volume: &str) -> PersistentVolumeClaim {
