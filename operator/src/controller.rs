@@ -145,7 +145,13 @@ async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, s
 }
 
 async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>) -> Result<Action, Error> {
-    let span = tracing::info_span!("reconcile", kind = "Pool", namespace = object.namespace(), name = object.name_any(), generation = object.meta().generation);
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = "Pool",
+        namespace = object.namespace(),
+        name = object.name_any(),
+        generation = object.meta().generation
+    );
     let started = Instant::now();
     let result = pool::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
     finished("Pool", &*object, &result, started, &context);
@@ -153,14 +159,26 @@ async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Contex
 }
 
 async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc<Context>) -> Result<Action, Error> {
-    let span = tracing::info_span!("reconcile", kind = "McpServer", namespace = object.namespace(), name = object.name_any(), generation = object.meta().generation);
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = "McpServer",
+        namespace = object.namespace(),
+        name = object.name_any(),
+        generation = object.meta().generation
+    );
     let started = Instant::now();
     let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
     finished("McpServer", &*object, &result, started, &context);
     result
 }
 
-fn finished<K: ResourceExt>(kind: &'static str, object: &K, result: &Result<Action, Error>, started: Instant, context: &Context) {
+fn finished<K: ResourceExt>(
+    kind: &'static str,
+    object: &K,
+    result: &Result<Action, Error>,
+    started: Instant,
+    context: &Context,
+) {
     let outcome = result.as_ref().err().map_or("ok", Error::reason);
     context.scope.metrics.reconciled(kind, outcome, started.elapsed());
     if result.is_ok() {

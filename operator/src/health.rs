@@ -39,7 +39,12 @@ impl Health {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let app = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -31,7 +31,8 @@ async fn run(settings: operator::settings::Settings) -> ExitCode {
 }
 
 fn print_crds(kind: Option<&str>) -> ExitCode {
-    let wanted: Vec<_> = crds::all().into_iter().filter(|crd| kind.is_none_or(|kind| crd.spec.names.kind == kind)).collect();
+    let wanted: Vec<_> =
+        crds::all().into_iter().filter(|crd| kind.is_none_or(|kind| crd.spec.names.kind == kind)).collect();
     if wanted.is_empty() {
         let known: Vec<_> = crds::all().into_iter().map(|crd| crd.spec.names.kind).collect();
         eprintln!("error: no such kind; the kinds are {}", known.join(", "));

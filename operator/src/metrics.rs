@@ -69,9 +69,22 @@ impl Default for Metrics {
         registry.register("reconcile_duration_seconds", "Time of one reconcile", seconds.clone());
         registry.register("status_writes", "Writes of a status", status_writes.clone());
         registry.register("watch_errors", "Failed watches and lists, each tried again", watch_errors.clone());
-        registry.register("pod_nudges", "Pods touched so that the kubelet refreshes their configuration", nudges.clone());
+        registry.register(
+            "pod_nudges",
+            "Pods touched so that the kubelet refreshes their configuration",
+            nudges.clone(),
+        );
         registry.register("leader", "1 while this replica reconciles", leader.clone());
-        Metrics { registry: Arc::new(registry), children, reconciles, seconds, status_writes, watch_errors, nudges, leader }
+        Metrics {
+            registry: Arc::new(registry),
+            children,
+            reconciles,
+            seconds,
+            status_writes,
+            watch_errors,
+            nudges,
+            leader,
+        }
     }
 }
 

@@ -13,7 +13,16 @@ use crate::names::FIELD_MANAGER;
 /// Longest note that the Events API takes, in bytes.
 const NOTE_MAX: usize = 1000;
 /// Reasons that pass by themselves in the life of every object, or of which others publish Events already.
-const QUIET: [&str; 8] = ["Unschedulable", "NotReady", "NotProgrammed", "Connecting", "Reloading", "NoReplicas", "WorkloadNotReady", "PredecessorDeleting"];
+const QUIET: [&str; 8] = [
+    "Unschedulable",
+    "NotReady",
+    "NotProgrammed",
+    "Connecting",
+    "Reloading",
+    "NoReplicas",
+    "WorkloadNotReady",
+    "PredecessorDeleting",
+];
 
 /// Publishes Events.
 #[derive(Clone)]
@@ -43,7 +52,8 @@ impl Notices {
         self.conditions(&reference, before, after).await;
         let ready = |list: &[Condition]| list.iter().any(|c| c.type_ == "Ready" && c.status == "True");
         if ready(after) && !ready(before) {
-            self.publish(&reference, EventType::Normal, "Connected", "The pool's gateways did the MCP handshake.").await;
+            self.publish(&reference, EventType::Normal, "Connected", "The pool's gateways did the MCP handshake.")
+                .await;
         }
     }
 
@@ -75,7 +85,8 @@ impl Notices {
             secondary: None,
         };
         // An Event is a courtesy: the status says the same, so a failure is logged and nothing waits for it.
-        let published = tokio::time::timeout(std::time::Duration::from_secs(5), self.recorder.publish(&event, reference)).await;
+        let published =
+            tokio::time::timeout(std::time::Duration::from_secs(5), self.recorder.publish(&event, reference)).await;
         if !matches!(published, Ok(Ok(()))) {
             tracing::debug!(reason, object = reference.name, "an Event could not be published");
         }

@@ -116,7 +116,12 @@ async fn client() -> Result<Client, StartError> {
 }
 
 /// Waits for the lease, reconciles while it is held, and gives it back.
-async fn lead(settings: Arc<Settings>, metrics: Metrics, health: Health, stop: CancellationToken) -> Result<(), StartError> {
+async fn lead(
+    settings: Arc<Settings>,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
     let client = client().await?;
     if !settings.leader_elect {
         metrics.set_leader(true);
@@ -134,7 +139,10 @@ async fn lead(settings: Arc<Settings>, metrics: Metrics, health: Health, stop: C
     while !*leads.borrow_and_update() {
         let Some(changed) = stop.run_until_cancelled(leads.changed()).await else { return Ok(()) };
         if changed.is_err() {
-            return Err(task.await.map_or_else(|e| StartError::Task(e.to_string()), |r| r.err().map_or(StartError::LeaseLost, StartError::from)));
+            return Err(task.await.map_or_else(
+                |e| StartError::Task(e.to_string()),
+                |r| r.err().map_or(StartError::LeaseLost, StartError::from),
+            ));
         }
     }
     tracing::info!(identity = settings.pod_name, "leading");
@@ -158,12 +166,26 @@ async fn lost(leads: &mut tokio::sync::watch::Receiver<bool>) {
     }
 }
 
-async fn reconcile(client: Client, settings: Arc<Settings>, metrics: Metrics, health: Health, stop: CancellationToken) -> Result<(), StartError> {
+async fn reconcile(
+    client: Client,
+    settings: Arc<Settings>,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
     let cluster = facts(&client).await;
     let mut scopes = JoinSet::new();
     for namespace in settings.scopes() {
         let (settings, cluster) = (settings.clone(), cluster.clone());
-        scopes.spawn(controller::run(client.clone(), namespace, settings, cluster, metrics.clone(), health.clone(), stop.clone()));
+        scopes.spawn(controller::run(
+            client.clone(),
+            namespace,
+            settings,
+            cluster,
+            metrics.clone(),
+            health.clone(),
+            stop.clone(),
+        ));
     }
     match scopes.join_next().await {
         Some(Ok(Ok(()))) if stop.is_cancelled() => Ok(()),

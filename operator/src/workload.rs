@@ -86,7 +86,11 @@ fn restricted() -> SecurityContext {
 }
 
 /// Resources in the form of the API server; `defaults` fill in what the user left out altogether.
-pub fn resources(spec: Option<&Resources>, requests: &[(&str, String)], limits: &[(&str, String)]) -> ResourceRequirements {
+pub fn resources(
+    spec: Option<&Resources>,
+    requests: &[(&str, String)],
+    limits: &[(&str, String)],
+) -> ResourceRequirements {
     let amounts = |map: &BTreeMap<String, SpecQuantity>| -> Option<BTreeMap<String, Quantity>> {
         let map: BTreeMap<_, _> = map.iter().map(|(k, v)| (k.clone(), Quantity(quantity::canonical(&v.0)))).collect();
         Some(map).filter(|map| !map.is_empty())
@@ -97,7 +101,9 @@ pub fn resources(spec: Option<&Resources>, requests: &[(&str, String)], limits: 
         Some(map).filter(|map| !map.is_empty())
     };
     match spec {
-        Some(spec) => ResourceRequirements { limits: amounts(&spec.limits), requests: amounts(&spec.requests), claims: None },
+        Some(spec) => {
+            ResourceRequirements { limits: amounts(&spec.limits), requests: amounts(&spec.requests), claims: None }
+        }
         None => ResourceRequirements { limits: pairs(limits), requests: pairs(requests), claims: None },
     }
 }

@@ -127,7 +127,9 @@ impl Observer {
         self.metrics.nudged();
         match tokio::time::timeout(CALL_TIMEOUT, pods.patch_metadata(name, &params, &Patch::Merge(&patch))).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(pod = name, namespace = desired.namespace, %error, "can not touch the Pod"),
+            Ok(Err(error)) => {
+                tracing::warn!(pod = name, namespace = desired.namespace, %error, "can not touch the Pod")
+            }
             Err(_) => tracing::warn!(pod = name, namespace = desired.namespace, "touching the Pod: no answer in time"),
         }
     }

@@ -19,6 +19,8 @@ pub struct Desired {
     pub credentials: Option<String>,
     /// Name and uid of the Secret with the admin token.
     pub admin_secret: (String, String),
+    /// Servers in the configuration: uid and generation by name.
+    pub servers: BTreeMap<String, (String, i64)>,
 }
 
 /// One replica's answers.
@@ -97,12 +99,12 @@ pub(super) struct PoolView {
 }
 
 impl ArmorView {
-    /// Says what the pool with this uid should run from now on.
-    pub fn want(&self, pool_uid: &str, desired: Desired) {
+    /// Says what the pool with this uid should run from now on; true when that is something else than before.
+    pub fn want(&self, pool_uid: &str, desired: Desired) -> bool {
         let now = Instant::now();
         let mut pools = self.lock();
         match pools.get_mut(pool_uid) {
-            Some(view) if view.desired == desired => {}
+            Some(view) if view.desired == desired => return false,
             Some(view) => {
                 view.desired = desired;
                 view.since = now;
@@ -112,6 +114,16 @@ impl ArmorView {
                 pools.insert(pool_uid.to_owned(), PoolView { desired, since: now, due: now, replicas: None });
             }
         }
+        true
+    }
+
+    /// Whether every replica runs a configuration with this version of a server; `None` while nobody has looked.
+    pub fn is_programmed(&self, pool_uid: &str, server: &str, uid: &str, generation: i64) -> Option<bool> {
+        let pools = self.lock();
+        let view = pools.get(pool_uid)?;
+        let replicas = view.replicas.as_ref()?;
+        let rendered = view.desired.servers.get(server).is_some_and(|(u, g)| u == uid && *g == generation);
+        Some(rendered && !replicas.is_empty() && replicas.values().all(|replica| replica.in_sync(&view.desired)))
     }
 
     /// Looks at the pool again at once, for example because a Pod changed.
@@ -143,7 +155,13 @@ impl ArmorView {
     }
 
     /// Takes new reports; true when they say something else than the ones before.
-    pub(super) fn report(&self, pool_uid: &str, replicas: BTreeMap<String, Replica>, looked_at: &Desired, due: Instant) -> bool {
+    pub(super) fn report(
+        &self,
+        pool_uid: &str,
+        replicas: BTreeMap<String, Replica>,
+        looked_at: &Desired,
+        due: Instant,
+    ) -> bool {
         let mut pools = self.lock();
         let Some(view) = pools.get_mut(pool_uid) else { return false };
         if view.desired == *looked_at {

@@ -231,7 +231,11 @@ fn check_owner(key: &ChildKey, observed: &Observed, body: &Value) -> Result<(), 
     let wanted = &body["metadata"]["ownerReferences"][0];
     match &observed.owner {
         Some((_, _, uid)) if wanted["uid"] == uid.as_ref() => {
-            if observed.deleting { Err(ApplyError::StillDeleting(key.clone())) } else { Ok(()) }
+            if observed.deleting {
+                Err(ApplyError::StillDeleting(key.clone()))
+            } else {
+                Ok(())
+            }
         }
         Some((kind, name, _)) if wanted["kind"] == kind.as_ref() && wanted["name"] == name.as_ref() => {
             Err(ApplyError::StillDeleting(key.clone()))

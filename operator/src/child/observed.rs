@@ -59,7 +59,10 @@ impl Observed {
             hash: annotation(SOURCES_HASH).or_else(|| annotation(DESIRED_HASH)),
             digest: owned_digest(kind, live),
             deleting: meta.get("deletionTimestamp").is_some(),
-            workload: live["status"].as_object().filter(|_| live["spec"].get("template").is_some()).map(|_| workload(live)),
+            workload: live["status"]
+                .as_object()
+                .filter(|_| live["spec"].get("template").is_some())
+                .map(|_| workload(live)),
         }
     }
 

@@ -4,8 +4,8 @@ use crds::McpServer;
 use crds::mcp_server::Workload;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, Probe, Service, ServiceAccount, ServicePort, ServiceSpec, TCPSocketAction, Volume,
-    EmptyDirVolumeSource, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, Probe, Service, ServiceAccount, ServicePort, ServiceSpec,
+    TCPSocketAction, Volume, VolumeMount,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -159,7 +159,11 @@ fn container(workload: &Workload, settings: &Settings) -> Container {
             &[("cpu", "50m".into()), ("memory", "64Mi".into())],
             &[],
         )),
-        volume_mounts: Some(vec![VolumeMount { name: "tmp".into(), mount_path: "/tmp".into(), ..VolumeMount::default() }]),
+        volume_mounts: Some(vec![VolumeMount {
+            name: "tmp".into(),
+            mount_path: "/tmp".into(),
+            ..VolumeMount::default()
+        }]),
         startup_probe: Some(probe(1, 120)),
         readiness_probe: Some(probe(3, 2)),
         ..Container::default()

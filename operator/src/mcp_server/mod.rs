@@ -3,7 +3,7 @@
 mod build;
 mod dereference;
 mod health;
-mod status;
+pub mod status;
 mod validate;
 
 use crds::McpServer;
@@ -15,14 +15,17 @@ use kube::{Resource, ResourceExt};
 use crate::child::{Applied, Applier, ApplyError, Child, ChildStore, Prepared};
 use crate::conditions::{Conditions, Problem};
 use crate::notices::Notices;
-use crate::pool::{Error, status::trouble};
+use crate::pool::Error;
+use crate::pool::status::{endpoint, trouble};
 use crate::retry;
 use crate::world::Scope;
 
 pub use build::{ServerResources, build};
 pub use dereference::references as read_references;
 pub use health::{Health, health};
-pub use validate::{Credential, Fault, Outbound, Programmed, References, collisions, secret_names, validate as validate_server};
+pub use validate::{
+    Credential, Fault, Outbound, Programmed, References, collisions, secret_names, validate as validate_server,
+};
 
 /// Brings one McpServer to its desired state.
 ///
@@ -65,7 +68,8 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
     }
     // 5. status: what the gateways say, not what was written
     let pods = scope.pods.collect(|(ns, _), pod| {
-        (*ns == namespace && pod.component.as_ref() == "mcp-server" && *pod.instance == *server.name_any()).then(|| pod.clone())
+        (*ns == namespace && pod.component.as_ref() == "mcp-server" && *pod.instance == *server.name_any())
+            .then(|| pod.clone())
     });
     let pool_uid = pool.and_then(ResourceExt::uid).unwrap_or_default();
     let replicas = scope.armor.replicas(&pool_uid);
@@ -78,7 +82,13 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
         errors: &errors,
         trouble: trouble(&pods, "mcp-server"),
         replicas: replicas.as_ref(),
-        endpoint: pool.and_then(|pool| pool.status.as_ref()).and_then(|status| status.endpoint.clone()),
+        programmed: scope.armor.is_programmed(
+            &pool_uid,
+            &server.name_any(),
+            &server.uid().unwrap_or_default(),
+            server.metadata.generation.unwrap_or_default(),
+        ),
+        endpoint: pool.map(endpoint),
     };
     let (status, timer) = status::status(&facts);
     notices.server(server, &previous.conditions, &status.conditions).await;
@@ -161,13 +171,21 @@ impl ServerResources<Applied> {
     }
 }
 
-async fn malformed(guard: &DeserializeGuard<McpServer>, error: &str, scope: &Scope, now: Time) -> Result<Action, Error> {
+async fn malformed(
+    guard: &DeserializeGuard<McpServer>,
+    error: &str,
+    scope: &Scope,
+    now: Time,
+) -> Result<Action, Error> {
     let meta = guard.meta();
     tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the McpServer does not fit its schema");
     let stand_in = McpServer { metadata: meta.clone(), spec: crds::McpServerSpec::default(), status: None };
     let previous: crds::mcp_server::McpServerStatus = scope.status.newest(&stand_in, None);
     let mut conditions = Conditions::new(&previous.conditions, meta.generation, now);
-    let problem = Problem::new("Malformed", format!("the object does not fit its schema: {error}: correct it with `kubectl edit`"));
+    let problem = Problem::new(
+        "Malformed",
+        format!("the object does not fit its schema: {error}: correct it with `kubectl edit`"),
+    );
     conditions.set_outcome("Accepted", Some(&problem), "", "");
     conditions.set_outcome("Ready", Some(&problem), "", "");
     let status = crds::mcp_server::McpServerStatus {

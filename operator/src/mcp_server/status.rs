@@ -33,13 +33,16 @@ pub struct Facts<'a> {
     pub trouble: Option<Problem>,
     /// Reports of the pool's gateways; `None` while nobody has looked yet.
     pub replicas: Option<&'a BTreeMap<String, Replica>>,
+    /// Whether every gateway runs a configuration with this generation; `None` while nobody has looked.
+    pub programmed: Option<bool>,
     /// URL of the pool.
     pub endpoint: Option<String>,
 }
 
 /// The status, and when a timer may change it.
 pub fn status(facts: &Facts<'_>) -> (McpServerStatus, Option<Duration>) {
-    let mut conditions = Conditions::new(&facts.previous.conditions, facts.server.metadata.generation, facts.now.clone());
+    let mut conditions =
+        Conditions::new(&facts.previous.conditions, facts.server.metadata.generation, facts.now.clone());
     let blocking = facts.errors.iter().find(|error| !error.is_transient());
     let not_applied = blocking.map(|error| Problem::new(error.reason(), error.to_string()));
     let (refused, unresolved) = match facts.fault {
@@ -51,18 +54,28 @@ pub fn status(facts: &Facts<'_>) -> (McpServerStatus, Option<Duration>) {
     conditions.set_outcome("Accepted", refused.as_ref(), "Accepted", "The spec is valid and its pool exists.");
     match (&unresolved, &facts.fault) {
         (None, Some(Fault::NotAccepted(_))) => conditions.keep("ResolvedRefs"),
-        (problem, _) => conditions.set_outcome("ResolvedRefs", problem.as_ref(), "Resolved", "Every reference was found."),
+        (problem, _) => {
+            conditions.set_outcome("ResolvedRefs", problem.as_ref(), "Resolved", "Every reference was found.")
+        }
     }
-    let Some(replicas) = facts.replicas else {
+    let (Some(replicas), Some(programmed)) = (facts.replicas, facts.programmed) else {
         return (unseen(facts, conditions), None);
     };
     let name = facts.server.metadata.name.as_deref().unwrap_or_default();
-    let verdict = health(name, replicas);
-    let programmed = !matches!(verdict, Health::NotProgrammed);
+    let verdict = match health(name, replicas) {
+        // What the gateways say is of the server as it was before.
+        _ if !programmed => Health::NotProgrammed,
+        verdict => verdict,
+    };
     if programmed && facts.fault.is_none() {
-        conditions.set("Programmed", Some(true), "Programmed", "The pool's gateways have the server in their configuration.");
+        conditions.set(
+            "Programmed",
+            Some(true),
+            "Programmed",
+            "The pool's gateways have the server in their configuration.",
+        );
     } else {
-        let message = "The pool's gateways do not have the server in their configuration.";
+        let message = "The pool's gateways do not run a configuration with this version of the server.";
         conditions.set("Programmed", Some(false), "NotProgrammed", message);
     }
     let timer = ready(facts, &mut conditions, &verdict);
@@ -119,12 +132,19 @@ fn ready(facts: &Facts<'_>, conditions: &mut Conditions<'_>, verdict: &Health<'_
     }
     let failure = match verdict {
         Health::Ready(_) => {
-            conditions.set("Ready", Some(true), "Connected", "The pool's gateways did the MCP handshake with the server.");
+            conditions.set(
+                "Ready",
+                Some(true),
+                "Connected",
+                "The pool's gateways did the MCP handshake with the server.",
+            );
             return None;
         }
         Health::Failed(report) => Problem::new(known_reason(&report.reason), report.message.clone()),
         Health::Pending => Problem::new("Connecting", "The pool's gateways are doing the MCP handshake."),
-        Health::NotProgrammed => Problem::new("NotProgrammed", "No gateway of the pool has the server in its configuration yet."),
+        Health::NotProgrammed => {
+            Problem::new("NotProgrammed", "No gateway of the pool has the server in its configuration yet.")
+        }
     };
     let failure = workload_problem(facts).unwrap_or(failure);
     let before = conditions.previous("Ready");
@@ -136,7 +156,8 @@ fn ready(facts: &Facts<'_>, conditions: &mut Conditions<'_>, verdict: &Health<'_
         let since = failing_since.and(facts.previous.last_probe_time.as_ref()).unwrap_or(&facts.now);
         let elapsed = Duration::try_from(facts.now.0.duration_since(since.0)).unwrap_or_default();
         if elapsed < GRACE {
-            let message = format!("The server was ready and has failed for less than {} s: {}", GRACE.as_secs(), failure.message);
+            let message =
+                format!("The server was ready and has failed for less than {} s: {}", GRACE.as_secs(), failure.message);
             conditions.set("Ready", Some(true), "Failing", message);
             return Some(GRACE - elapsed);
         }
@@ -160,10 +181,11 @@ fn workload_problem(facts: &Facts<'_>) -> Option<Problem> {
     if condition.reason == "NotReady" && workload.ready > 0 {
         return None;
     }
-    let reason = ["ImagePullFailed", "CrashLooping", "ContainerRefused", "Unschedulable", "QuotaExceeded", "PodsRefused"]
-        .into_iter()
-        .find(|reason| *reason == condition.reason)
-        .unwrap_or("WorkloadNotReady");
+    let reason =
+        ["ImagePullFailed", "CrashLooping", "ContainerRefused", "Unschedulable", "QuotaExceeded", "PodsRefused"]
+            .into_iter()
+            .find(|reason| *reason == condition.reason)
+            .unwrap_or("WorkloadNotReady");
     Some(Problem::new(reason, condition.message.clone()))
 }
 

@@ -100,11 +100,8 @@ pub fn collisions(servers: &[&McpServer]) -> BTreeMap<String, Problem> {
     let mut refused = BTreeMap::new();
     for server in ordered {
         let (name, prefix) = (server.name_any(), prefix(server));
-        let other = if prefix.is_empty() || taken.contains_key("") {
-            taken.values().next()
-        } else {
-            taken.get(&prefix)
-        };
+        let other =
+            if prefix.is_empty() || taken.contains_key("") { taken.values().next() } else { taken.get(&prefix) };
         match other {
             Some(other) if prefix.is_empty() || taken.contains_key("") => {
                 let message = format!(
@@ -138,7 +135,8 @@ pub fn validate(server: &McpServer, references: &References) -> Result<Programme
     let url = match (&spec.remote, &spec.workload) {
         (Some(remote), None) => {
             url::Url::parse(&remote.url).map_err(|error| {
-                let message = format!("spec.remote.url is no URL ({error}): write one such as https://crm.example.com/mcp");
+                let message =
+                    format!("spec.remote.url is no URL ({error}): write one such as https://crm.example.com/mcp");
                 Fault::NotAccepted(Problem::new("InvalidUrl", message))
             })?;
             remote.url.clone()

@@ -35,10 +35,14 @@ pub struct ApiKey {
 /// What is wrong with the Secret. Values are never in the message.
 pub fn api_key(material: &Material) -> Result<ApiKey, Problem> {
     let invalid = |key: &str, want: &str| {
-        let message = format!("Secret {}, which {FIELD} selects: {key} must be {want}; make the Secret with `armor api-key create`", material.name);
+        let message = format!(
+            "Secret {}, which {FIELD} selects: {key} must be {want}; make the Secret with `armor api-key create`",
+            material.name
+        );
         Problem::new("ApiKeyInvalid", message)
     };
-    let text = |key: &str| material.value(key).map(|value| String::from_utf8_lossy(value.expose_secret()).trim().to_owned());
+    let text =
+        |key: &str| material.value(key).map(|value| String::from_utf8_lossy(value.expose_secret()).trim().to_owned());
     let hash = text("hash").unwrap_or_default();
     let digits = hash.strip_prefix("sha256:").unwrap_or_default();
     if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {

@@ -82,7 +82,10 @@ pub fn observe(resources: PoolResources<Prepared>, store: &ChildStore) -> PoolRe
 }
 
 fn observe_redis(redis: RedisResources<Prepared>, store: &ChildStore) -> RedisResources<Applied> {
-    RedisResources { service: redis.service.observed_only(store), stateful_set: redis.stateful_set.observed_only(store) }
+    RedisResources {
+        service: redis.service.observed_only(store),
+        stateful_set: redis.stateful_set.observed_only(store),
+    }
 }
 
 impl<S> PoolResources<S> {

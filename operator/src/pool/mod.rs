@@ -23,7 +23,7 @@ use crate::world::{ReadError, Scope};
 
 pub use apply::observe;
 pub use build::{Configuration, PoolResources, build, configuration, configure};
-pub(crate) use build::{ingress_policy, pods, rule, service_port};
+pub(crate) use build::{ingress_policy, pods, rule};
 pub use dereference::{Dereferenced, dereference, references_of};
 
 /// Why a reconcile has to be tried again soon. What a user has to mend is a condition, and no error.
@@ -69,8 +69,7 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         return Ok(Action::await_change());
     }
     let previous = scope.status.newest(pool, pool.status.as_ref());
-    let facts =
-        status::Facts { pool, previous: &previous, now, settings: &scope.settings, cluster: &scope.cluster };
+    let facts = status::Facts { pool, previous: &previous, now, settings: &scope.settings, cluster: &scope.cluster };
 
     // 1. dereference: read what the spec points at
     let found = dereference(pool, scope).await?;
@@ -97,17 +96,18 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     if !pool.spec.paused && errors.is_empty() {
         errors.extend(scope.applier.prune(&uid, &applied.keys()).await.err());
     }
-    let desired = desired(&outcome.pool, &configuration, &applied);
-    if let Some(desired) = &desired {
-        scope.armor.want(&uid, desired.clone());
+    let desired = desired(&found, &outcome.pool, &configuration, &applied);
+    if desired.as_ref().is_some_and(|desired| scope.armor.want(&uid, desired.clone())) {
+        scope.wake.servers_of(&outcome.pool.owner.namespace, &outcome.pool.name);
     }
     // 5. status: computed from what was applied
     let pods = scope.pods.collect(|(namespace, _), pod| {
         (*namespace == outcome.pool.owner.namespace && pod.pool.as_ref() == outcome.pool.name).then(|| pod.clone())
     });
-    let default_class = scope.storage_classes.is_ready().then(|| {
-        !scope.storage_classes.collect(|_, default| default.then_some(())).is_empty()
-    });
+    let default_class = scope
+        .storage_classes
+        .is_ready()
+        .then(|| !scope.storage_classes.collect(|_, default| default.then_some(())).is_empty());
     let replicas = scope.armor.replicas(&uid);
     let built = status::Built {
         outcome: &outcome,
@@ -126,14 +126,25 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
 }
 
 /// What the gateways should run, once the Secret with their admin token exists.
-fn desired(pool: &validate::ValidatedPool, configuration: &Configuration, applied: &PoolResources<Applied>) -> Option<Desired> {
+fn desired(
+    found: &Dereferenced,
+    pool: &validate::ValidatedPool,
+    configuration: &Configuration,
+    applied: &PoolResources<Applied>,
+) -> Option<Desired> {
     let admin = applied.generated.first()?;
+    let rendered = |name: &str| pool.servers.iter().any(|server| server.name == name);
+    let servers = found.servers.iter().filter_map(|(guard, _)| {
+        let name = guard.name_any();
+        rendered(&name).then(|| (name, (guard.uid().unwrap_or_default(), guard.meta().generation.unwrap_or_default())))
+    });
     Some(Desired {
         namespace: pool.owner.namespace.clone(),
         pool: pool.name.clone(),
         revision: configuration.revision.clone(),
         credentials: pool.credentials_revision(),
         admin_secret: (admin.key.name.clone(), admin.uid()?.to_owned()),
+        servers: servers.collect(),
     })
 }
 

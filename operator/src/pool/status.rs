@@ -7,6 +7,7 @@ use crds::Pool;
 use crds::pool::{Phase, PoolStatus};
 use crds::status::{Component, Display, McpServerCounts, Versions};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
 use super::build::{Configuration, PoolResources};
 use super::validate::{Outcome, Redis};
@@ -93,13 +94,22 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     let blocking = built.errors.iter().find(|error| !error.is_transient());
     let not_applied = blocking.map(|error| Problem::new(error.reason(), error.to_string()));
     let accepted = if facts.pool.spec.paused { "Paused" } else { "Accepted" };
-    let said = if facts.pool.spec.paused { "spec.paused is true: the operator reports and changes nothing." } else { "The spec is valid." };
+    let said = if facts.pool.spec.paused {
+        "spec.paused is true: the operator reports and changes nothing."
+    } else {
+        "The spec is valid."
+    };
     conditions.set_outcome("Accepted", not_applied.as_ref(), accepted, said);
     conditions.set_outcome("ResolvedRefs", built.outcome.partial.as_ref(), "Resolved", "Every reference was found.");
 
     let redis = built.resources.redis.as_ref().map(|redis| redis.stateful_set.workload());
     match &redis {
-        None => conditions.set("RedisReady", Some(true), "External", "The pool uses an existing Redis; Armor's metrics say whether it answers."),
+        None => conditions.set(
+            "RedisReady",
+            Some(true),
+            "External",
+            "The pool uses an existing Redis; Armor's metrics say whether it answers.",
+        ),
         Some(status) => workload_condition(&mut conditions, "RedisReady", "Redis", status, 1, redis_trouble(built)),
     }
     let armor = built.resources.deployment.workload();
@@ -140,7 +150,7 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
         phase: Some(phase),
         reason: Some(reason),
         message: Some(message),
-        endpoint: Some(endpoint(built)),
+        endpoint: Some(endpoint(facts.pool)),
         replicas: armor.replicas,
         selector: Some(selector_text(&pool.name)),
         display: Display {
@@ -160,12 +170,16 @@ fn versions(facts: &Facts<'_>) -> Versions {
     Versions { operator: env!("CARGO_PKG_VERSION").to_owned(), kubernetes: facts.cluster.version.clone() }
 }
 
-fn endpoint(built: &Built<'_>) -> String {
-    let pool = &built.outcome.pool;
-    let (scheme, standard) = if pool.armor.tls.is_some() { ("https", 443) } else { ("http", 80) };
-    let port = super::service_port(pool);
-    let port = if port == standard { String::new() } else { format!(":{port}") };
-    format!("{scheme}://{}.{}.svc{port}/mcp", child_name(&pool.name, "armor"), pool.owner.namespace)
+/// URL that MCP clients inside the cluster use.
+pub fn endpoint(pool: &Pool) -> String {
+    let armor = &pool.spec.armor;
+    let (scheme, standard) = if armor.tls.is_some() { ("https", 443) } else { ("http", 80) };
+    let port = armor.service.port.filter(|port| *port != standard).map_or_else(String::new, |port| format!(":{port}"));
+    format!(
+        "{scheme}://{}.{}.svc{port}/mcp",
+        child_name(&pool.name_any(), "armor"),
+        pool.namespace().unwrap_or_default()
+    )
 }
 
 fn selector_text(pool: &str) -> String {
@@ -232,7 +246,9 @@ pub(crate) fn workload_condition(
             (0, _) => ("ScaledToZero", format!("{component} is scaled to 0 replicas.")),
             (_, true) => ("Ready", format!("{component} is ready.")),
             (_, false) => match &trouble {
-                Some(problem) => (problem.reason, format!("{component} is ready; its rollout is not: {}.", problem.message)),
+                Some(problem) => {
+                    (problem.reason, format!("{component} is ready; its rollout is not: {}.", problem.message))
+                }
                 None => ("RollingOut", format!("{component} is ready, and a new version of it rolls out.")),
             },
         };
@@ -240,11 +256,23 @@ pub(crate) fn workload_condition(
     }
     if let Some(failure) = &status.create_failure {
         let reason = if failure.contains("exceeded quota") { "QuotaExceeded" } else { "PodsRefused" };
-        return conditions.set(type_, Some(false), reason, format!("Pods of {component} can not be created: {failure}"));
+        return conditions.set(
+            type_,
+            Some(false),
+            reason,
+            format!("Pods of {component} can not be created: {failure}"),
+        );
     }
     match trouble {
-        Some(problem) => conditions.set(type_, Some(false), problem.reason, format!("{component}: {}", problem.message)),
-        None => conditions.set(type_, Some(false), "NotReady", format!("{component} has {ready} of {desired} replicas ready.")),
+        Some(problem) => {
+            conditions.set(type_, Some(false), problem.reason, format!("{component}: {}", problem.message))
+        }
+        None => conditions.set(
+            type_,
+            Some(false),
+            "NotReady",
+            format!("{component} has {ready} of {desired} replicas ready."),
+        ),
     }
 }
 
@@ -260,7 +288,9 @@ fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_re
         let message = if desired_replicas == 0 { "No replica runs." } else { "No replica has answered yet." };
         return conditions.set(type_, None, "NoReplicas", message);
     };
-    if let Some((_, replica)) = replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired)) {
+    if let Some((_, replica)) =
+        replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired))
+    {
         let cause = replica.error.as_deref().unwrap_or_default();
         let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
         return conditions.set(type_, Some(false), "Rejected", message);
@@ -270,10 +300,20 @@ fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_re
     match (behind, unreachable) {
         (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
         (behind, unreachable) if behind == unreachable => {
-            conditions.set(type_, None, "Unreachable", format!("{unreachable} replicas do not answer on their admin port."));
+            conditions.set(
+                type_,
+                None,
+                "Unreachable",
+                format!("{unreachable} replicas do not answer on their admin port."),
+            );
         }
         (behind, _) => {
-            conditions.set(type_, Some(false), "Reloading", format!("{behind} replicas do not run the newest configuration yet."));
+            conditions.set(
+                type_,
+                Some(false),
+                "Reloading",
+                format!("{behind} replicas do not run the newest configuration yet."),
+            );
         }
     }
 }
@@ -324,7 +364,10 @@ fn elapsed(since: &Time, now: &Time) -> Duration {
 /// The status of a Pool that the operator can not read.
 pub fn malformed(generation: Option<i64>, previous: &PoolStatus, error: &str, now: Time) -> PoolStatus {
     let mut conditions = Conditions::new(&previous.conditions, generation, now);
-    let problem = Problem::new("Malformed", format!("the object does not fit its schema: {error}: correct it with `kubectl edit`"));
+    let problem = Problem::new(
+        "Malformed",
+        format!("the object does not fit its schema: {error}: correct it with `kubectl edit`"),
+    );
     conditions.set_outcome("Accepted", Some(&problem), "", "");
     conditions.set_outcome("Ready", Some(&problem), "", "");
     PoolStatus {

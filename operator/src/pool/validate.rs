@@ -96,15 +96,18 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
         return Err(invalid("the object has no uid: it did not come from an API server".into()));
     };
     let stream_max_bytes = match &spec.audit.stream_max_bytes {
-        Some(size) => quantity::units(&size.0)
-            .ok_or_else(|| invalid(format!("spec.audit.streamMaxBytes: {:?} is no size: write one such as 256Mi", size.0)))?,
+        Some(size) => quantity::units(&size.0).ok_or_else(|| {
+            invalid(format!("spec.audit.streamMaxBytes: {:?} is no size: write one such as 256Mi", size.0))
+        })?,
         None => DEFAULT_STREAM_BYTES,
     };
     let mut credentials = Vec::new();
     if let (Some(tls), Some(lookup)) = (&spec.armor.tls, &found.tls) {
         for key in ["tls.crt", "tls.key"] {
             let field = "spec.armor.tls.secretRef";
-            credentials.push(copied(lookup, Source::Secret, &tls.secret_ref.name, key, field, key).map_err(Fault::Unresolved)?);
+            credentials.push(
+                copied(lookup, Source::Secret, &tls.secret_ref.name, key, field, key).map_err(Fault::Unresolved)?,
+            );
         }
     }
     if let (Some(reference), Some(lookup)) = (&spec.audit.hash_key_secret_ref, &found.hash_key) {
@@ -140,7 +143,14 @@ fn owner_reference(pool: &Pool) -> Option<OwnerReference> {
     pool.controller_owner_ref(&())
 }
 
-fn copied(lookup: &Lookup, source: Source, name: &str, key: &str, field: &str, file: &str) -> Result<Credential, Problem> {
+fn copied(
+    lookup: &Lookup,
+    source: Source,
+    name: &str,
+    key: &str,
+    field: &str,
+    file: &str,
+) -> Result<Credential, Problem> {
     let material = lookup.as_ref().ok_or_else(|| not_found(source, name, field))?;
     let value = material.require(key, field)?.clone();
     Ok(Credential { file: file.to_owned(), origin: format!("{}/{key}", material.version), value })
@@ -152,9 +162,13 @@ fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<C
         let managed = spec.and_then(|redis| redis.managed).unwrap_or_default();
         let needed = stream.saturating_mul(4).max(1 << 30);
         let volume = match &managed.persistence.size {
-            None => quantity::canonical(&format!("{}Mi", needed.div_euclid(1 << 20) + i64::from(needed % (1 << 20) > 0))),
+            None => {
+                quantity::canonical(&format!("{}Mi", needed.div_euclid(1 << 20) + i64::from(needed % (1 << 20) > 0)))
+            }
             Some(size) => {
-                if managed.persistence.enabled && quantity::units(&size.0).is_none_or(|bytes| bytes < stream.saturating_mul(4)) {
+                if managed.persistence.enabled
+                    && quantity::units(&size.0).is_none_or(|bytes| bytes < stream.saturating_mul(4))
+                {
                     let message = format!(
                         "spec.redis.managed.persistence.size: {} is less than four times the audit stream's {} bytes, \
                          which its append-only file needs while it is rewritten: raise the size, or lower \
@@ -171,7 +185,8 @@ fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<C
     let field = "spec.redis.external.urlSecretRef";
     let reference = &external.url_secret_ref;
     let lookup = found.redis_url.as_ref().unwrap_or(&None);
-    let url = copied(lookup, Source::Secret, &reference.name, &reference.key, field, "redis-url").map_err(Fault::Unresolved)?;
+    let url = copied(lookup, Source::Secret, &reference.name, &reference.key, field, "redis-url")
+        .map_err(Fault::Unresolved)?;
     let text = String::from_utf8_lossy(url.value.expose_secret()).trim().to_owned();
     // The URL may hold a password, so no part of it goes into the message.
     if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host()) {
@@ -250,8 +265,11 @@ impl ValidatedPool {
 
     /// Changes whenever a copied value may have changed; `None` when nothing is copied.
     pub fn credentials_revision(&self) -> Option<String> {
-        let mut lines: Vec<String> =
-            self.all_credentials().iter().map(|credential| format!("{}={}", credential.file, credential.origin)).collect();
+        let mut lines: Vec<String> = self
+            .all_credentials()
+            .iter()
+            .map(|credential| format!("{}={}", credential.file, credential.origin))
+            .collect();
         if let Auth::ApiKeys(keys) = &self.auth {
             lines.push(format!("api-keys={}", keys.len()));
             lines.extend(keys.iter().map(|key| format!("api-key {}={}", key.id, key.origin)));

@@ -128,7 +128,13 @@ impl Materials {
     ///
     /// # Errors
     /// When the API server does not answer or refuses.
-    pub async fn get(&self, source: Source, metas: &Cache<Meta>, namespace: &str, name: &str) -> Result<Lookup, ReadError> {
+    pub async fn get(
+        &self,
+        source: Source,
+        metas: &Cache<Meta>,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Lookup, ReadError> {
         let key = (source, namespace.to_owned(), name.to_owned());
         let Some(meta) = metas.get(namespace, name) else {
             self.known.lock().await.remove(&key);
@@ -138,9 +144,12 @@ impl Materials {
         if let Some(known) = self.known.lock().await.get(&key).filter(|known| known.version == version) {
             return Ok(Some(known.clone()));
         }
-        let fail = |cause: String| ReadError { kind: source.as_str(), namespace: namespace.into(), name: name.into(), cause };
+        let fail =
+            |cause: String| ReadError { kind: source.as_str(), namespace: namespace.into(), name: name.into(), cause };
         let read = tokio::time::timeout(READ_TIMEOUT, self.read(source, namespace, name));
-        let Some(material) = read.await.map_err(|_| fail("no answer in time".into()))?.map_err(|e| fail(e.to_string()))? else {
+        let Some(material) =
+            read.await.map_err(|_| fail("no answer in time".into()))?.map_err(|e| fail(e.to_string()))?
+        else {
             return Ok(None);
         };
         let material = Arc::new(material);
@@ -157,13 +166,15 @@ impl Materials {
                 }
                 None => return Ok(None),
             },
-            Source::ConfigMap => match Api::<ConfigMap>::namespaced(self.client.clone(), namespace).get_opt(name).await? {
-                Some(map) => {
-                    let data = map.data.unwrap_or_default();
-                    (map.metadata, data.into_iter().map(|(key, value)| (key, value.into_bytes().into())).collect())
+            Source::ConfigMap => {
+                match Api::<ConfigMap>::namespaced(self.client.clone(), namespace).get_opt(name).await? {
+                    Some(map) => {
+                        let data = map.data.unwrap_or_default();
+                        (map.metadata, data.into_iter().map(|(key, value)| (key, value.into_bytes().into())).collect())
+                    }
+                    None => return Ok(None),
                 }
-                None => return Ok(None),
-            },
+            }
         };
         let version = format!("{}:{}", metadata.uid.unwrap_or_default(), metadata.resource_version.unwrap_or_default());
         Ok(Some(Material { source, name: name.to_owned(), version, data }))

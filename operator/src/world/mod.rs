@@ -17,8 +17,8 @@ use kube::runtime::reflector::Store;
 pub use cache::{Cache, Key};
 pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
 pub use pods::PodState;
-pub use wake::{Receivers, Wake};
 pub(crate) use wake::queue;
+pub use wake::{Receivers, Wake};
 pub use watches::run;
 
 use crate::armor::ArmorView;

@@ -30,9 +30,8 @@ pub struct PodState {
 impl PodState {
     /// Prunes a Pod.
     pub fn of(pod: &Pod) -> Self {
-        let label = |key: &str| {
-            Box::from(pod.metadata.labels.as_ref().and_then(|l| l.get(key)).map_or("", String::as_str))
-        };
+        let label =
+            |key: &str| Box::from(pod.metadata.labels.as_ref().and_then(|l| l.get(key)).map_or("", String::as_str));
         let status = pod.status.as_ref();
         let condition = |type_: &str| {
             status.and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(move |c| c.type_ == type_)
@@ -73,7 +72,9 @@ fn trouble(pod: &Pod) -> Option<(Box<str>, Box<str>)> {
         let sentence = match reason {
             // The kubelet's own text alternates between two forms, and would flap in a status.
             "ImagePullFailed" => format!("image {} can not be pulled", container.image),
-            "CrashLooping" => format!("container {} exits again and again: see `kubectl logs --previous`", container.name),
+            "CrashLooping" => {
+                format!("container {} exits again and again: see `kubectl logs --previous`", container.name)
+            }
             _ => waiting.message.clone().unwrap_or_default(),
         };
         Some((reason.into(), sentence.into()))

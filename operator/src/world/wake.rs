@@ -65,7 +65,9 @@ impl Wake {
 }
 
 /// A queue as the controller runtime wants it.
-pub(crate) fn queue<K>(receiver: UnboundedReceiver<ObjectRef<K>>) -> impl Stream<Item = Result<ReconcileRequest<K>, Infallible>>
+pub(crate) fn queue<K>(
+    receiver: UnboundedReceiver<ObjectRef<K>>,
+) -> impl Stream<Item = Result<ReconcileRequest<K>, Infallible>>
 where
     K: kube::runtime::reflector::Lookup + kube::Resource<DynamicType = ()>,
 {

@@ -192,8 +192,7 @@ async fn watch_children(scope: Arc<Scope>, kind: Kind) {
             }
         };
         let keyed = map(event, |object: DynamicObject| {
-            let key =
-                ChildKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+            let key = ChildKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
             serde_json::to_value(&object).ok().map(|live| (key, live))
         });
         for (owner, namespace, name) in keyed.map(|event| scope.children.take(kind, event)).unwrap_or_default() {
@@ -248,14 +247,18 @@ where
             let labels: Vec<&BTreeMap<String, String>> = before.iter().chain(&after).map(|meta| &meta.labels).collect();
             for server in scope.servers.state() {
                 let Ok(server) = &server.0 else { continue };
-                if server.namespace().as_deref() == Some(namespace.as_str()) && references::of_server(server, source, &name) {
+                if server.namespace().as_deref() == Some(namespace.as_str())
+                    && references::of_server(server, source, &name)
+                {
                     scope.wake.server(&namespace, &server.name_any());
                     scope.wake.pool(&namespace, &server.spec.pool_ref.name);
                 }
             }
             for pool in scope.pools.state() {
                 let Ok(pool) = &pool.0 else { continue };
-                if pool.namespace().as_deref() == Some(namespace.as_str()) && references::of_pool(pool, source, &name, &labels) {
+                if pool.namespace().as_deref() == Some(namespace.as_str())
+                    && references::of_pool(pool, source, &name, &labels)
+                {
                     scope.wake.pool(&namespace, &pool.name_any());
                 }
             }

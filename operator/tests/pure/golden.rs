@@ -22,7 +22,8 @@ pub fn manifests(input: &Input) -> Vec<Value> {
     }
     for server in &input.servers {
         let policies = input.pools.iter().all(|pool| pool.spec.network_policy.enabled);
-        manifests.extend(mcp_server::build(server, policies, &settings).unwrap().into_iter().flat_map(|r| r.manifests()));
+        manifests
+            .extend(mcp_server::build(server, policies, &settings).unwrap().into_iter().flat_map(|r| r.manifests()));
     }
     manifests
 }
@@ -45,7 +46,12 @@ fn rendered_manifests_are_the_golden_ones() {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &rendered).unwrap();
         }
-        similar_asserts::assert_eq!(std::fs::read_to_string(&golden).unwrap_or_default(), rendered, "{}", path.display());
+        similar_asserts::assert_eq!(
+            std::fs::read_to_string(&golden).unwrap_or_default(),
+            rendered,
+            "{}",
+            path.display()
+        );
     }
 }
 

@@ -30,7 +30,8 @@ impl Input {
         let mut input = Input::default();
         for document in text.split("\n---\n").filter(|document| document.contains("kind:")) {
             let mut value: Value = serde_saphyr::from_str(document).unwrap();
-            let (kind, name) = (value["kind"].as_str().unwrap().to_owned(), value["metadata"]["name"].as_str().unwrap().to_owned());
+            let (kind, name) =
+                (value["kind"].as_str().unwrap().to_owned(), value["metadata"]["name"].as_str().unwrap().to_owned());
             value["metadata"]["namespace"] = "gateways".into();
             value["metadata"]["uid"] = format!("{}-{name}-uid", kind.to_lowercase()).into();
             value["metadata"]["generation"] = 1.into();
@@ -48,7 +49,9 @@ impl Input {
                 "ConfigMap" => {
                     let data = ConfigMap::deserialize(value).unwrap().data.unwrap_or_default();
                     let data = data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
-                    input.config_maps.insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
+                    input
+                        .config_maps
+                        .insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
                 }
                 other => panic!("no such kind in a golden input: {other}"),
             }
@@ -71,7 +74,11 @@ impl Input {
             api_keys: keys
                 .map(|keys| {
                     let selected = |labels| operator::references::selects(&keys.secret_selector, labels);
-                    self.secrets.values().filter(|(_, labels)| selected(labels)).map(|(material, _)| material.clone()).collect()
+                    self.secrets
+                        .values()
+                        .filter(|(_, labels)| selected(labels))
+                        .map(|(material, _)| material.clone())
+                        .collect()
                 })
                 .unwrap_or_default(),
             servers: servers
@@ -91,7 +98,16 @@ impl Input {
 
 /// Settings as a fresh chart gives them, with images that differ from every other name.
 pub fn settings() -> Settings {
-    let cli = Cli::parse_from(["operator", "run", "--armor-image", "armor:test", "--redis-image", "redis:test", "--namespace", "operators"]);
+    let cli = Cli::parse_from([
+        "operator",
+        "run",
+        "--armor-image",
+        "armor:test",
+        "--redis-image",
+        "redis:test",
+        "--namespace",
+        "operators",
+    ]);
     match cli.command {
         Command::Run(settings) => *settings,
         Command::Crds { .. } => unreachable!("the command line says run"),

@@ -6,4 +6,5 @@ mod golden;
 mod input;
 mod network;
 mod refused;
+mod server_status;
 mod status;

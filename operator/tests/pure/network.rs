@@ -35,8 +35,13 @@ fn peer(namespace: &'static str, pairs: &[(&str, &str)]) -> Peer {
 /// Labels of the Pods of a workload among the manifests.
 fn pods_of(manifests: &[Value], kind: &str, name: &str) -> Peer {
     let found = manifests.iter().find(|m| m["kind"] == kind && m["metadata"]["name"] == name);
-    let labels = &found.unwrap_or_else(|| panic!("{kind} {name} is rendered"))["spec"]["template"]["metadata"]["labels"];
-    Peer { namespace: "gateways", namespace_labels: labels_of_gateways(), labels: serde_json::from_value(labels.clone()).unwrap() }
+    let labels =
+        &found.unwrap_or_else(|| panic!("{kind} {name} is rendered"))["spec"]["template"]["metadata"]["labels"];
+    Peer {
+        namespace: "gateways",
+        namespace_labels: labels_of_gateways(),
+        labels: serde_json::from_value(labels.clone()).unwrap(),
+    }
 }
 
 fn labels_of_gateways() -> BTreeMap<String, String> {
@@ -71,8 +76,10 @@ fn may_reach(manifests: &[Value], from: &Peer, to: &Peer, port: i32) -> bool {
         .collect();
     selecting.is_empty()
         || selecting.iter().flat_map(|spec| spec.ingress.iter().flatten()).any(|rule| {
-            let port_open = rule.ports.as_ref().is_none_or(|ports| ports.iter().any(|p| p.port == Some(IntOrString::Int(port))));
-            let peer_open = rule.from.as_ref().is_none_or(|peers| peers.iter().any(|peer| is_from("gateways", peer, from)));
+            let port_open =
+                rule.ports.as_ref().is_none_or(|ports| ports.iter().any(|p| p.port == Some(IntOrString::Int(port))));
+            let peer_open =
+                rule.from.as_ref().is_none_or(|peers| peers.iter().any(|peer| is_from("gateways", peer, from)));
             port_open && peer_open
         })
 }

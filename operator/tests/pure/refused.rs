@@ -63,7 +63,9 @@ fn faults_of_a_pool() {
     for case in &cases {
         let input = Input::parse(case.input);
         let pool = &input.pools[0];
-        let Err(fault) = validate(pool, &input.dereference(pool)) else { panic!("refused with {}: {}", case.reason, case.input) };
+        let Err(fault) = validate(pool, &input.dereference(pool)) else {
+            panic!("refused with {}: {}", case.reason, case.input)
+        };
         check(&fault, case);
     }
 }
@@ -121,7 +123,9 @@ fn a_bad_api_key_is_left_out_and_named() {
 
 #[test]
 fn no_api_key_at_all_lets_nobody_in_and_says_so() {
-    let input = Input::parse("kind: Pool\nmetadata: {name: p}\nspec: {auth: {apiKeys: {secretSelector: {matchLabels: {team: t1}}}}}");
+    let input = Input::parse(
+        "kind: Pool\nmetadata: {name: p}\nspec: {auth: {apiKeys: {secretSelector: {matchLabels: {team: t1}}}}}",
+    );
     let outcome = validate(&input.pools[0], &input.dereference(&input.pools[0])).unwrap();
     assert_eq!(outcome.partial.unwrap().reason, "NoApiKeys");
 }

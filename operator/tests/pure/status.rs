@@ -105,6 +105,7 @@ fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
         revision: "current".into(),
         credentials: None,
         admin_secret: ("prod-armor-admin".into(), "uid".into()),
+        servers: BTreeMap::new(),
     };
     let facts = Facts {
         pool,
@@ -149,7 +150,11 @@ fn the_same_facts_give_the_same_status() {
 
 #[test]
 fn a_pool_that_was_never_ready_is_pending_and_says_why() {
-    let seen = Seen { armor_ready: 0, pods: vec![pod("armor", ("ImagePullFailed", "image armor:test can not be pulled"))], ..healthy() };
+    let seen = Seen {
+        armor_ready: 0,
+        pods: vec![pod("armor", ("ImagePullFailed", "image armor:test can not be pulled"))],
+        ..healthy()
+    };
     let (status, _) = round(&PoolStatus::default(), &seen);
     assert_eq!(status.phase, Some(Phase::Pending));
     assert_eq!(status.reason.as_deref(), Some("ImagePullFailed"));
@@ -200,9 +205,13 @@ fn an_unhealthy_server_lowers_the_count_and_never_the_pool() {
 #[test]
 fn a_replica_with_another_revision_is_not_in_sync_and_a_refusal_is_quoted() {
     let mut late = replica(Some("older"), "Ready");
-    let seen = |replica: &Replica| Seen { replicas: Some(BTreeMap::from([("a".to_owned(), replica.clone())])), ..healthy() };
+    let seen =
+        |replica: &Replica| Seen { replicas: Some(BTreeMap::from([("a".to_owned(), replica.clone())])), ..healthy() };
     let (status, _) = round(&PoolStatus::default(), &seen(&late));
-    assert_eq!((condition(&status, "ConfigInSync").status.as_str(), condition(&status, "ConfigInSync").reason.as_str()), ("False", "Reloading"));
+    assert_eq!(
+        (condition(&status, "ConfigInSync").status.as_str(), condition(&status, "ConfigInSync").reason.as_str()),
+        ("False", "Reloading")
+    );
     late.error = Some("line 3: unknown field `x`".into());
     let (status, _) = round(&status, &seen(&late));
     assert_eq!(condition(&status, "ConfigInSync").reason, "Rejected");
@@ -226,7 +235,8 @@ fn without_a_storage_class_redis_says_which_field_to_set() {
 
 #[test]
 fn pods_that_a_quota_refuses_are_named_as_that() {
-    let failure = json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]);
+    let failure =
+        json!([{"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}]);
     let (status, _) = round(&PoolStatus::default(), &Seen { armor_ready: 0, conditions: failure, ..healthy() });
     assert_eq!(condition(&status, "ArmorReady").reason, "QuotaExceeded");
 }
@@ -234,11 +244,21 @@ fn pods_that_a_quota_refuses_are_named_as_that() {
 #[test]
 fn a_refused_spec_is_an_error_and_keeps_what_is_known_of_the_running_pool() {
     let (active, _) = round(&PoolStatus::default(), &healthy());
-    let input = Input::parse("kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}, armor: {tls: {secretRef: {name: gone}}}}");
+    let input = Input::parse(
+        "kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}, armor: {tls: {secretRef: {name: gone}}}}",
+    );
     let pool = &input.pools[0];
-    let Err(fault) = validate(pool, &input.dereference(pool)) else { panic!("the Secret {} is missing", pool.name_any()) };
+    let Err(fault) = validate(pool, &input.dereference(pool)) else {
+        panic!("the Secret {} is missing", pool.name_any())
+    };
     let settings = settings();
-    let facts = Facts { pool, previous: &active, now: Time(Timestamp::UNIX_EPOCH), settings: &settings, cluster: &ClusterFacts::default() };
+    let facts = Facts {
+        pool,
+        previous: &active,
+        now: Time(Timestamp::UNIX_EPOCH),
+        settings: &settings,
+        cluster: &ClusterFacts::default(),
+    };
     let status = refused(&facts, &fault);
     assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
     assert_eq!(status.display, active.display);

@@ -51,8 +51,7 @@ pub(super) fn accounts(pool: &ValidatedPool) -> Result<Vec<Child<Prepared>>, ser
     Ok(accounts)
 }
 
-/// Port of the Service.
-pub(crate) fn service_port(pool: &ValidatedPool) -> i32 {
+fn service_port(pool: &ValidatedPool) -> i32 {
     pool.armor.service.port.unwrap_or(if pool.armor.tls.is_some() { 443 } else { 80 })
 }
 
@@ -145,7 +144,10 @@ fn container(pool: &ValidatedPool, settings: &Settings) -> Container {
         env: Some(vec![EnvVar {
             name: "POD_NAME".into(),
             value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector { api_version: Some("v1".into()), field_path: "metadata.name".into() }),
+                field_ref: Some(ObjectFieldSelector {
+                    api_version: Some("v1".into()),
+                    field_path: "metadata.name".into(),
+                }),
                 ..EnvVarSource::default()
             }),
             value: None,

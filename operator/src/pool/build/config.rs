@@ -92,7 +92,10 @@ fn server(server: &Programmed) -> Value {
     entry
 }
 
-pub(super) fn config_map(pool: &ValidatedPool, configuration: &Configuration) -> Result<Child<Prepared>, serde_json::Error> {
+pub(super) fn config_map(
+    pool: &ValidatedPool,
+    configuration: &Configuration,
+) -> Result<Child<Prepared>, serde_json::Error> {
     let yaml = serde_saphyr::to_string(&configuration.document)
         .map_err(|error| serde_json::Error::io(std::io::Error::other(error.to_string())))?;
     let object = ConfigMap {

@@ -12,7 +12,6 @@ use crate::world::ClusterFacts;
 
 use super::validate::ValidatedPool;
 
-pub(crate) use armor::service_port;
 pub use config::{Configuration, configuration};
 pub(crate) use network::{ingress_policy, pods, rule};
 

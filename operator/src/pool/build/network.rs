@@ -30,7 +30,11 @@ pub(super) fn policies(pool: &ValidatedPool, settings: &Settings) -> Result<Vec<
     Ok(policies)
 }
 
-fn policy(pool: &ValidatedPool, component: &str, ingress: Vec<NetworkPolicyIngressRule>) -> Result<Child<Prepared>, serde_json::Error> {
+fn policy(
+    pool: &ValidatedPool,
+    component: &str,
+    ingress: Vec<NetworkPolicyIngressRule>,
+) -> Result<Child<Prepared>, serde_json::Error> {
     let object = NetworkPolicy {
         metadata: meta(pool, component, component),
         spec: Some(ingress_policy(selector(component, &pool.name), ingress)),
@@ -39,7 +43,10 @@ fn policy(pool: &ValidatedPool, component: &str, ingress: Vec<NetworkPolicyIngre
 }
 
 /// A policy that lets in what `ingress` names, and nothing else.
-pub(crate) fn ingress_policy(selected: BTreeMap<String, String>, ingress: Vec<NetworkPolicyIngressRule>) -> NetworkPolicySpec {
+pub(crate) fn ingress_policy(
+    selected: BTreeMap<String, String>,
+    ingress: Vec<NetworkPolicyIngressRule>,
+) -> NetworkPolicySpec {
     NetworkPolicySpec {
         pod_selector: Some(labelled(selected)),
         policy_types: Some(vec!["Ingress".into()]),
