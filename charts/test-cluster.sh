@@ -56,7 +56,7 @@ e2e/demo/wait-ready.sh "$blue" 90
 ok "upgraded: a namespace that was added to the list is taken up"
 
 before=$(kubectl --namespace "$red" get pods -o name | sort)
-helm uninstall ai-gateway-operator --namespace "$OPERATOR_NAMESPACE" --wait >/dev/null
+helm uninstall ai-gateway-operator --namespace "$OPERATOR_NAMESPACE" --cascade foreground --wait >/dev/null
 [ "$(kubectl --namespace "$red" get pods -o name | sort)" = "$before" ] || fail "uninstalling the operator changed the Pods of a pool"
 ok "uninstalled: pools go on"
 for namespace in "$red" "$blue"; do
