@@ -4,7 +4,9 @@
 //! does not know is read once before it is made, because an apply would merge into a stranger's object of that
 //! name without a conflict.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Error as KubeError};
@@ -14,13 +16,16 @@ use thiserror::Error;
 use super::digest::{expected_digest, is_contained};
 use super::{Applied, Child, ChildKey, ChildStore, Content, Observed, Prepared, stamped};
 use crate::metrics::{Metrics, Verb};
-use crate::names::{FIELD_MANAGER, SOURCES_HASH};
+use crate::names::{DESIRED_HASH, FIELD_MANAGER, SOURCES_HASH};
 
 /// Longest time that one request to the API server may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// What was refused for a known cause is not tried again sooner, however often its owner is reconciled.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+
 /// Why a child is not as desired.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum ApplyError {
     /// Somebody else has an object of that name.
     #[error("{0} exists and does not belong to this object: delete or rename it, or rename this object")]
@@ -45,7 +50,7 @@ pub enum ApplyError {
     Timeout(ChildKey),
     /// The API server could not be reached or failed.
     #[error("{key}: {source}")]
-    Api { key: ChildKey, source: Box<KubeError> },
+    Api { key: ChildKey, source: Arc<KubeError> },
 }
 
 impl ApplyError {
@@ -72,14 +77,22 @@ impl ApplyError {
 #[derive(Clone)]
 pub struct Applier {
     client: Client,
-    store: std::sync::Arc<ChildStore>,
+    store: Arc<ChildStore>,
     metrics: Metrics,
+    refused: Arc<Mutex<HashMap<ChildKey, Refusal>>>,
+}
+
+/// A desired state that the API server refused, and when.
+struct Refusal {
+    fingerprint: String,
+    at: Instant,
+    error: ApplyError,
 }
 
 impl Applier {
     /// A writer that keeps `store` up to date with what it wrote.
-    pub fn new(client: Client, store: std::sync::Arc<ChildStore>, metrics: Metrics) -> Self {
-        Applier { client, store, metrics }
+    pub fn new(client: Client, store: Arc<ChildStore>, metrics: Metrics) -> Self {
+        Applier { client, store, metrics, refused: Arc::default() }
     }
 
     /// Brings one child to its desired state, with at most one write.
@@ -87,19 +100,39 @@ impl Applier {
     /// # Errors
     /// See `ApplyError`; the child is then as it was.
     pub async fn apply(&self, child: Child<Prepared>) -> Result<Child<Applied>, ApplyError> {
-        let observed = match &child.content {
+        let fingerprint = child.fingerprint();
+        if let Some(error) = self.refused_lately(&child.key, &fingerprint) {
+            return Err(error);
+        }
+        let written = match &child.content {
             Content::Desired(body) => {
-                let (body, hash) = stamped(body.clone());
-                self.reconcile(&child.key, body, &hash, true).await?
+                self.reconcile(&child.key, stamped(body, DESIRED_HASH, &fingerprint), &fingerprint, true).await
             }
             Content::Copied { body, sources } => {
-                let mut body = body.clone();
-                body["metadata"]["annotations"][SOURCES_HASH] = Value::String(sources.clone());
-                self.reconcile(&child.key, body, sources, false).await?
+                self.reconcile(&child.key, stamped(body, SOURCES_HASH, sources), sources, false).await
             }
-            Content::Generated { body, make } => self.create_once(&child.key, body, *make).await?,
+            Content::Generated { body, make } => self.create_once(&child.key, body, *make).await,
         };
-        Ok(child.into_applied(Some(observed)))
+        self.remember(&child.key, fingerprint, written.as_ref().err());
+        Ok(child.into_applied(Some(written?)))
+    }
+
+    fn refused_lately(&self, key: &ChildKey, fingerprint: &str) -> Option<ApplyError> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = refused.get(key).filter(|refusal| refusal.fingerprint == fingerprint)?;
+        (refusal.at.elapsed() < REFUSED_FOR).then(|| refusal.error.clone())
+    }
+
+    fn remember(&self, key: &ChildKey, fingerprint: String, error: Option<&ApplyError>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match error.filter(|error| !error.is_transient()) {
+            Some(error) => {
+                refused.insert(key.clone(), Refusal { fingerprint, at: Instant::now(), error: error.clone() });
+            }
+            None => {
+                refused.remove(key);
+            }
+        }
     }
 
     /// Deletes the children of `owner_uid` that are not in `keep`.
@@ -246,7 +279,7 @@ fn check_owner(key: &ChildKey, observed: &Observed, body: &Value) -> Result<(), 
 
 fn to_value(key: &ChildKey, object: &DynamicObject) -> Result<Value, ApplyError> {
     serde_json::to_value(object)
-        .map_err(|error| ApplyError::Api { key: key.clone(), source: Box::new(KubeError::SerdeError(error)) })
+        .map_err(|error| ApplyError::Api { key: key.clone(), source: Arc::new(KubeError::SerdeError(error)) })
 }
 
 fn status_code(error: &KubeError) -> Option<u16> {
@@ -258,7 +291,7 @@ fn status_code(error: &KubeError) -> Option<u16> {
 
 fn classify(key: &ChildKey, error: KubeError) -> ApplyError {
     let key = key.clone();
-    let KubeError::Api(status) = &error else { return ApplyError::Api { key, source: Box::new(error) } };
+    let KubeError::Api(status) = &error else { return ApplyError::Api { key, source: Arc::new(error) } };
     let message = status.message.clone();
     match status.code {
         403 if message.contains("exceeded quota") => ApplyError::QuotaExceeded { key, message },
@@ -268,6 +301,6 @@ fn classify(key: &ChildKey, error: KubeError) -> ApplyError {
             ApplyError::Immutable { key, message }
         }
         400 | 422 => ApplyError::Refused { key, message },
-        _ => ApplyError::Api { key, source: Box::new(error) },
+        _ => ApplyError::Api { key, source: Arc::new(error) },
     }
 }

@@ -19,8 +19,6 @@ pub use apply::{Applier, ApplyError};
 pub use observed::{Observed, WorkloadStatus};
 pub use store::ChildStore;
 
-use crate::names::DESIRED_HASH;
-
 /// The kinds that the operator makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -193,6 +191,15 @@ impl Child<Prepared> {
         self.into_applied(observed)
     }
 
+    /// Changes with the desired state; of a copied Secret with its sources, so that no value is hashed.
+    fn fingerprint(&self) -> String {
+        match &self.content {
+            Content::Desired(body) => format!("{:016x}", digest::digest(body)),
+            Content::Copied { sources, .. } => sources.clone(),
+            Content::Generated { .. } => String::new(),
+        }
+    }
+
     fn into_applied(self, observed: Option<Observed>) -> Child<Applied> {
         Child { key: self.key, content: self.content, observed, state: PhantomData }
     }
@@ -221,9 +228,9 @@ fn complete<T: Serialize>(kind: Kind, owner: &Owner, object: &T) -> Result<Value
     Ok(body)
 }
 
-/// `body` stamped with the hash of itself.
-fn stamped(mut body: Value) -> (Value, String) {
-    let hash = format!("{:016x}", digest::digest(&body));
-    body["metadata"]["annotations"][DESIRED_HASH] = Value::String(hash.clone());
-    (body, hash)
+/// `body` with a hash in its annotations.
+fn stamped(body: &Value, annotation: &str, hash: &str) -> Value {
+    let mut body = body.clone();
+    body["metadata"]["annotations"][annotation] = Value::String(hash.to_owned());
+    body
 }
