@@ -13,7 +13,7 @@ sources=(operator/src/pool operator/src/mcp_server operator/src/world/material.r
 # Condition types, kinds, fields of Kubernetes, kubelet's words and metric labels.
 others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
 |Armor|Redis|HTTP|TCP|McpServer|Pool|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget
-|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
+|PersistentVolumeClaim|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
 |CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|RunContainerError
 |RollingUpdate|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP
 |Healthy|Degraded|Progressing|Failed|Pending|Unknown|True|False|Connected|ReferenceUnreadable|RenderFailed|StatusNotWritten|ApiServerUnavailable'
