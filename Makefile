@@ -104,3 +104,11 @@ test-e2e: packages ## End-to-end tests on a real cluster of their own (KEEP=1 le
 .PHONY: test-down
 test-down: ## Remove what an interrupted test left behind
 	@$(TEST_CLUSTER) e2e/run.sh --down
+
+.PHONY: bench
+bench: bench-operator ## Every benchmark
+
+.PHONY: bench-operator
+bench-operator: packages ## The operator against a raw creator, on control planes of its own; ARGS="--pools 100 --idle 1m"
+	cargo build -q --release --locked -p bench -p operator
+	bench/run-operator.sh $(ARGS)
