@@ -73,7 +73,7 @@ check: ## Format, lints, dependency rules, generated files, charts, shell script
 	fi
 	@$(STAGE) "charts" charts/test.sh
 	@$(STAGE) "documents" docs/test.sh
-	@$(STAGE) "local cluster's program" bash -c 'cd e2e/cluster/ctl && go vet ./... && go test ./...'
+	@$(STAGE) "local cluster's program" $(MAKE) -s --no-print-directory cluster-test
 
 .PHONY: check-generated
 check-generated:
