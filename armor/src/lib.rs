@@ -4,4 +4,20 @@
 //! one audit event per authenticated tool call. Must never hold state that another replica would need to
 //! serve the next request, forward a caller's credential, or write a secret or an argument's value to a log.
 
+pub mod admin;
+pub mod audit;
+pub mod auth;
+pub mod cli;
 pub mod config;
+pub mod endpoint;
+pub mod gateway;
+pub mod host;
+pub mod listener;
+pub mod logging;
+pub mod mcp;
+pub mod metrics;
+pub mod process;
+mod reload;
+pub mod session;
+pub mod stream;
+pub mod upstream;

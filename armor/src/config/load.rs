@@ -102,10 +102,7 @@ impl Files {
     pub fn read(config_dir: &Path, secrets_dir: &Path) -> Result<Self, ConfigError> {
         let config = read_file(&config_dir.join(CONFIG_FILE))?;
         let mut secrets = BTreeMap::new();
-        let unreadable = |source| ConfigError::Read {
-            path: secrets_dir.display().to_string(),
-            source,
-        };
+        let unreadable = |source| ConfigError::Read { path: secrets_dir.display().to_string(), source };
         for entry in std::fs::read_dir(secrets_dir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             // A volume keeps its generations in `..data` and the like.
@@ -133,15 +130,8 @@ impl Files {
             add(name.as_bytes());
             add(value);
         }
-        let secrets = secrets
-            .into_iter()
-            .map(|(name, value)| (name, SecretSlice::from(value)))
-            .collect();
-        Self {
-            config,
-            secrets: Secrets(secrets),
-            digest: hasher.finalize().into(),
-        }
+        let secrets = secrets.into_iter().map(|(name, value)| (name, SecretSlice::from(value))).collect();
+        Self { config, secrets: Secrets(secrets), digest: hasher.finalize().into() }
     }
 
     /// Equal for equal content.
@@ -152,15 +142,10 @@ impl Files {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let unreadable = |source| ConfigError::Read {
-        path: path.display().to_string(),
-        source,
-    };
+    let unreadable = |source| ConfigError::Read { path: path.display().to_string(), source };
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     if size > MAX_FILE_BYTES {
-        return Err(ConfigError::TooLarge {
-            path: path.display().to_string(),
-        });
+        return Err(ConfigError::TooLarge { path: path.display().to_string() });
     }
     std::fs::read(path).map_err(unreadable)
 }
@@ -188,21 +173,14 @@ impl Secrets {
     /// # Errors
     /// [`ConfigError::SecretMissing`].
     pub fn require(&self, file: &FileName, field: &'static str) -> Result<&[u8], ConfigError> {
-        self.get(file).ok_or_else(|| ConfigError::SecretMissing {
-            file: file.to_string(),
-            field,
-        })
+        self.get(file).ok_or_else(|| ConfigError::SecretMissing { file: file.to_string(), field })
     }
 
     /// The same, as text.
     ///
     /// # Errors
     /// [`ConfigError::SecretMissing`], [`ConfigError::SecretInvalid`].
-    pub fn require_text(
-        &self,
-        file: &FileName,
-        field: &'static str,
-    ) -> Result<&str, ConfigError> {
+    pub fn require_text(&self, file: &FileName, field: &'static str) -> Result<&str, ConfigError> {
         std::str::from_utf8(self.require(file, field)?).map_err(|_| ConfigError::SecretInvalid {
             file: file.to_string(),
             field,
@@ -241,25 +219,14 @@ impl Loaded {
             // A file without entries is a pool that nobody may call yet; a missing one is a mistake.
             Auth::ApiKeys(file) => match secrets.0.get(file.as_ref()) {
                 None => {
-                    return Err(ConfigError::SecretMissing {
-                        file: file.to_string(),
-                        field: "auth.apiKeysFile",
-                    });
+                    return Err(ConfigError::SecretMissing { file: file.to_string(), field: "auth.apiKeysFile" });
                 }
                 Some(content) => parse_keys(file.as_ref(), content.expose_secret())?,
             },
         };
-        let credentials_revision = secrets
-            .by_name(CREDENTIALS_REVISION_FILE)
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        Ok(Self {
-            document,
-            api_keys,
-            secrets,
-            credentials_revision,
-            redacted,
-            digest: files.digest,
-        })
+        let credentials_revision =
+            secrets.by_name(CREDENTIALS_REVISION_FILE).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Ok(Self { document, api_keys, secrets, credentials_revision, redacted, digest: files.digest })
     }
 }
 
@@ -299,10 +266,8 @@ pub fn parse_document(text: &[u8]) -> Result<Document, ConfigError> {
 
 /// The line where entry N of `servers` begins, for errors that are found after the parser is done.
 fn line_of_server(text: &[u8], path: &str) -> u64 {
-    let index: Option<usize> = path
-        .strip_prefix("servers[")
-        .and_then(|rest| rest.split(']').next())
-        .and_then(|digits| digits.parse().ok());
+    let index: Option<usize> =
+        path.strip_prefix("servers[").and_then(|rest| rest.split(']').next()).and_then(|digits| digits.parse().ok());
     #[derive(serde::Deserialize)]
     struct Lines {
         servers: Vec<serde_saphyr::Spanned<serde_json::Value>>,
@@ -354,8 +319,7 @@ fn reason_of(error: &serde_saphyr::Error) -> String {
 
 /// The document as JSON. It names files, not secrets, but a URL's query may hold one.
 fn redact(text: &[u8]) -> serde_json::Value {
-    let mut value: serde_json::Value =
-        serde_saphyr::from_slice(text).unwrap_or(serde_json::Value::Null);
+    let mut value: serde_json::Value = serde_saphyr::from_slice(text).unwrap_or(serde_json::Value::Null);
     let servers = value.get_mut("servers").and_then(|s| s.as_array_mut());
     for server in servers.into_iter().flatten() {
         if let Some(url) = server.get_mut("url")

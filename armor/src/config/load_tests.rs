@@ -37,46 +37,22 @@ fn refusals_name_line_column_path_and_remedy() {
             "  prefix: wiki\n  colour: red\n",
             "armor.yaml:15:3: servers[1].colour: unknown field `colour`",
         ),
-        (
-            "listener: {port: 8080}",
-            "listener: {port: 80800}",
-            "armor.yaml:4:18: listener.port: ",
-        ),
-        (
-            "  prefix: wiki\n",
-            "  prefix: wi__ki\n",
-            "armor.yaml:14:11: servers[1].prefix: 'wi__ki' is not a prefix",
-        ),
-        (
-            "  prefix: wiki\n",
-            "  prefix: ''\n",
-            "armor.yaml:13:1: servers[1].prefix: 'wiki' has no prefix",
-        ),
-        (
-            "- name: wiki",
-            "- name: crm",
-            "armor.yaml:13:1: servers[1].name: 'crm' is the name of an earlier server too",
-        ),
+        ("listener: {port: 8080}", "listener: {port: 80800}", "armor.yaml:4:18: listener.port: "),
+        ("  prefix: wiki\n", "  prefix: wi__ki\n", "armor.yaml:14:11: servers[1].prefix: 'wi__ki' is not a prefix"),
+        ("  prefix: wiki\n", "  prefix: ''\n", "armor.yaml:13:1: servers[1].prefix: 'wiki' has no prefix"),
+        ("- name: wiki", "- name: crm", "armor.yaml:13:1: servers[1].name: 'crm' is the name of an earlier server too"),
         (
             "auth: {anonymous: true}",
             "auth: {}",
             "armor.yaml:6:7: auth: auth: set exactly one of 'anonymous: true' and 'apiKeysFile'",
         ),
-        (
-            "revision: \"r1\"\n",
-            "",
-            "missing field `revision`",
-        ),
+        ("revision: \"r1\"\n", "", "missing field `revision`"),
         (
             "parameters: Names",
             "parameters: NamesAndHashes",
             "audit: audit: 'parameters: NamesAndHashes' needs 'hashKeyFile'",
         ),
-        (
-            "redis://localhost:6379",
-            "redis://:secret@localhost:6379",
-            "a URL with a credential belongs into urlFile",
-        ),
+        ("redis://localhost:6379", "redis://:secret@localhost:6379", "a URL with a credential belongs into urlFile"),
         ("pool: {", "pool: [", "armor.yaml:3:"),
     ] {
         assert!(GOOD.contains(from), "{from}");
@@ -100,10 +76,7 @@ fn the_redacted_text_has_no_url_query() {
 }
 
 fn files(auth: &str, secrets: &[(&str, &str)]) -> Files {
-    let secrets = secrets
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
-        .collect();
+    let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let config = GOOD.replace("auth: {anonymous: true}", auth).into_bytes();
     Files::from_parts(config, secrets)
 }
@@ -126,22 +99,15 @@ fn keys_are_read_strictly() {
         (extra.as_str(), "api-keys.yaml:1:"),
         ("- {id: k1, hash: 'md5:00', user: a}", "a key hash is 'sha256:' and 64"),
     ] {
-        let error = Loaded::parse(files(
-            "auth: {apiKeysFile: api-keys.yaml}",
-            &[("api-keys.yaml", content)],
-        ))
-        .err()
-        .unwrap()
-        .to_string();
+        let error = Loaded::parse(files("auth: {apiKeysFile: api-keys.yaml}", &[("api-keys.yaml", content)]))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
     let error = Loaded::parse(files("auth: {apiKeysFile: api-keys.yaml}", &[])).err().unwrap();
     assert!(error.to_string().contains("'api-keys.yaml' (auth.apiKeysFile) is missing"));
-    let empty = Loaded::parse(files(
-        "auth: {apiKeysFile: api-keys.yaml}",
-        &[("api-keys.yaml", "\n")],
-    ))
-    .unwrap();
+    let empty = Loaded::parse(files("auth: {apiKeysFile: api-keys.yaml}", &[("api-keys.yaml", "\n")])).unwrap();
     assert!(empty.api_keys.is_empty());
 }
 

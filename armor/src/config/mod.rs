@@ -6,6 +6,7 @@
 pub mod load;
 pub mod schema;
 pub mod types;
+pub mod watch;
 
 pub use load::{ConfigError, Files, Loaded};
 pub use schema::Document;

@@ -5,9 +5,7 @@
 
 use serde::Deserialize;
 
-use super::types::{
-    FileName, HostName, KeyHash, Prefix, ServerName, ServerUrl, Timeout, ToolGlob,
-};
+use super::types::{FileName, HostName, KeyHash, Prefix, ServerName, ServerUrl, Timeout, ToolGlob};
 
 /// `armor.yaml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -188,11 +186,7 @@ impl TryFrom<RedisFields> for Redis {
             (None, Some(file)) => RedisUrl::File(file),
             _ => return Err("redis: set exactly one of 'url' and 'urlFile'"),
         };
-        Ok(Self {
-            url,
-            password_file: fields.password_file,
-            ca_file: fields.ca_file,
-        })
+        Ok(Self { url, password_file: fields.password_file, ca_file: fields.ca_file })
     }
 }
 
@@ -331,10 +325,7 @@ impl TryFrom<ServerAuthFields> for ServerAuth {
                     let valid = header.name.parse::<http::HeaderName>().is_ok()
                         && !TRANSPORT_HEADERS.contains(&header.name.to_ascii_lowercase().as_str());
                     if !valid {
-                        return Err(format!(
-                            "'{}' can not be set as a credential header",
-                            header.name
-                        ));
+                        return Err(format!("'{}' can not be set as a credential header", header.name));
                     }
                 }
                 Ok(Self::Headers(headers))
@@ -358,10 +349,7 @@ pub struct Tools {
 
 impl Default for Tools {
     fn default() -> Self {
-        Self {
-            allow: every_tool(),
-            deny: Vec::new(),
-        }
+        Self { allow: every_tool(), deny: Vec::new() }
     }
 }
 
@@ -369,8 +357,7 @@ impl Tools {
     /// Whether the server's own name of a tool is offered.
     #[must_use]
     pub fn offers(&self, name: &str) -> bool {
-        self.allow.iter().any(|glob| glob.matches(name))
-            && !self.deny.iter().any(|glob| glob.matches(name))
+        self.allow.iter().any(|glob| glob.matches(name)) && !self.deny.iter().any(|glob| glob.matches(name))
     }
 
     /// Whether every name is offered, so that a list can pass as it is.

@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 /// The shortest and longest time that a server may be given for one request.
-const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(600);
+const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 macro_rules! from_text {
     ($name:ident) => {
@@ -61,13 +60,9 @@ from_text!(ServerName);
 impl ServerName {
     fn parse(text: String) -> Result<Self, String> {
         let fits = (1..=253).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
         if !fits {
-            return Err(format!(
-                "'{text}' is not a server name: use lower case letters, digits, '-' and '.'"
-            ));
+            return Err(format!("'{text}' is not a server name: use lower case letters, digits, '-' and '.'"));
         }
         Ok(Self(text))
     }
@@ -91,9 +86,7 @@ impl Prefix {
         let fits = bytes.len() <= 63
             && alphanumeric(bytes.first())
             && alphanumeric(bytes.last())
-            && bytes
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
             && !text.contains(Self::SEPARATOR);
         if !fits {
             return Err(format!(
@@ -119,8 +112,8 @@ impl TryFrom<String> for ServerUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let url = url::Url::parse(&text)
-            .map_err(|e| format!("'{text}' is not a URL ({e}): write https://HOST/PATH"))?;
+        let url =
+            url::Url::parse(&text).map_err(|e| format!("'{text}' is not a URL ({e}): write https://HOST/PATH"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err(format!("'{text}' is not an http or https URL with a host"));
         }
@@ -158,8 +151,7 @@ impl TryFrom<String> for Timeout {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let advice =
-            || format!("'{text}' is not a duration from 100ms to 10m, such as 500ms, 30s or 2m");
+        let advice = || format!("'{text}' is not a duration from 100ms to 10m, such as 500ms, 30s or 2m");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let number: u64 = digits.parse().map_err(|_| advice())?;
         let duration = match &text[digits.len()..] {
@@ -229,9 +221,8 @@ from_text!(HostName);
 
 impl HostName {
     fn parse(text: String) -> Result<Self, String> {
-        let valid = !text.is_empty()
-            && !text.contains(['/', '@', ' ', '*'])
-            && text.parse::<http::uri::Authority>().is_ok();
+        let valid =
+            !text.is_empty() && !text.contains(['/', '@', ' ', '*']) && text.parse::<http::uri::Authority>().is_ok();
         if !valid {
             return Err(format!(
                 "'{text}' is not a host: write a name such as mcp.example.com, optionally with a port"

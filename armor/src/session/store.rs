@@ -1,0 +1,266 @@
+//! What this replica keeps of sessions: the sessions with servers that it opened for them.
+//!
+//! Promises: one session with a server per client session, opened when first needed, by one task at a time,
+//! and opened again when the server has forgotten it. Must never be the only place that knows a session.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+
+use super::seal::{MAX_AGE_SECONDS, Ticket};
+use crate::mcp::Era;
+use crate::mcp::envelope::Implementation;
+use crate::upstream::exchange::Speech;
+use crate::upstream::{Fault, Server, session};
+
+/// What was kept for a session that nobody used this long is closed.
+const IDLE: Duration = Duration::from_secs(30 * 60);
+/// More sessions than this are not kept: the one that was idle longest goes.
+const MAX_KEPT: usize = 20_000;
+
+/// A session of a legacy client, as this replica knows it.
+pub struct Session {
+    /// What its id says.
+    pub ticket: Ticket,
+    slots: Mutex<HashMap<[u8; 32], Arc<Slot>>>,
+    began: Instant,
+    /// Milliseconds since `began`.
+    used: AtomicU64,
+    ended: AtomicBool,
+}
+
+struct Slot {
+    server: Arc<Server>,
+    speech: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    speech: Option<Speech>,
+    /// The session in the ticket is not known to the server any more.
+    lost: bool,
+}
+
+impl Session {
+    fn new(ticket: Ticket) -> Self {
+        Self {
+            ticket,
+            slots: Mutex::default(),
+            began: Instant::now(),
+            used: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    /// For the audit trail: the random part of the id, which opens nothing.
+    #[must_use]
+    pub fn name(&self) -> String {
+        hex::encode(self.ticket.id)
+    }
+
+    /// How the client introduced itself.
+    #[must_use]
+    pub fn client_info(&self) -> Option<Implementation> {
+        #[derive(serde::Deserialize)]
+        struct Client {
+            #[serde(rename = "clientInfo")]
+            info: Implementation,
+        }
+        serde_json::from_str::<Client>(&self.ticket.client).ok().map(|c| c.info)
+    }
+
+    /// How to speak to a server within this session; opens one with the server if there is none.
+    ///
+    /// # Errors
+    /// Every [`Fault`].
+    pub async fn speech(&self, server: &Arc<Server>) -> Result<Speech, Fault> {
+        let slot = self.slot(server);
+        let mut state = slot.speech.lock().await;
+        if let Some(speech) = &state.speech {
+            return Ok(speech.clone());
+        }
+        let known = match state.lost {
+            true => None,
+            false => self.from_ticket(server).or_else(|| sessionless(server)),
+        };
+        let speech = match known {
+            Some(speech) => speech,
+            None => session::open(server, &self.ticket.client, server.timeout).await?.speech(),
+        };
+        Ok(state.speech.insert(speech).clone())
+    }
+
+    /// The server has forgotten this session: the next call opens another one.
+    pub async fn lost(&self, server: &Arc<Server>, which: &Speech) {
+        let slot = self.slot(server);
+        let mut state = slot.speech.lock().await;
+        // Another call may have opened a new one already.
+        if state.speech.as_ref().is_none_or(|s| s.session == which.session) {
+            state.speech = None;
+            state.lost = true;
+        }
+    }
+
+    /// The sessions with servers that are open here.
+    pub async fn open_speeches(&self) -> Vec<(Arc<Server>, Speech)> {
+        let slots: Vec<Arc<Slot>> = locked(&self.slots).values().cloned().collect();
+        let mut open = Vec::new();
+        for slot in slots {
+            if let Some(speech) = &slot.speech.lock().await.speech {
+                open.push((slot.server.clone(), speech.clone()));
+            }
+        }
+        open
+    }
+
+    fn slot(&self, server: &Arc<Server>) -> Arc<Slot> {
+        locked(&self.slots)
+            .entry(server.fingerprint)
+            .or_insert_with(|| Arc::new(Slot { server: server.clone(), speech: tokio::sync::Mutex::default() }))
+            .clone()
+    }
+
+    fn from_ticket(&self, server: &Server) -> Option<Speech> {
+        let upstream = self.ticket.upstream.as_ref()?;
+        if server.fingerprint[..8] != upstream.server {
+            return None;
+        }
+        let session = match upstream.session.is_empty() {
+            true => None,
+            false => Some(HeaderValue::from_bytes(&upstream.session).ok()?),
+        };
+        Some(Speech { era: Era::Legacy, revision: self.ticket.revision.to_owned(), session })
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.used.store(now, Ordering::Relaxed);
+    }
+
+    fn idle_since(&self) -> Instant {
+        self.began + Duration::from_millis(self.used.load(Ordering::Relaxed))
+    }
+}
+
+/// A server that keeps no sessions needs no `initialize` for each client.
+fn sessionless(server: &Server) -> Option<Speech> {
+    let handshake = server.handshake();
+    let offer = handshake.legacy.as_ref()?;
+    offer.session.is_none().then(|| Speech { era: Era::Legacy, revision: offer.revision.clone(), session: None })
+}
+
+/// The sessions that this replica knows.
+#[derive(Default)]
+pub struct Sessions {
+    kept: Mutex<HashMap<[u8; 16], Arc<Session>>>,
+}
+
+/// Why a session id is not accepted. To the caller all are the same: 404, begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NoSession {
+    NotOurs,
+    OtherPrincipal,
+    TooOld,
+    Ended,
+}
+
+impl Sessions {
+    /// The session behind an opened ticket.
+    ///
+    /// # Errors
+    /// [`NoSession`]
+    pub fn resume(
+        &self,
+        ticket: Option<Ticket>,
+        principal: &[u8; 16],
+        now_seconds: u64,
+    ) -> Result<Arc<Session>, NoSession> {
+        let ticket = ticket.ok_or(NoSession::NotOurs)?;
+        if &ticket.principal != principal {
+            return Err(NoSession::OtherPrincipal);
+        }
+        if now_seconds > ticket.created.saturating_add(MAX_AGE_SECONDS) {
+            return Err(NoSession::TooOld);
+        }
+        let mut kept = locked(&self.kept);
+        let session = match kept.get(&ticket.id) {
+            Some(session) => session.clone(),
+            None => {
+                let session = Arc::new(Session::new(ticket));
+                kept.insert(session.ticket.id, session.clone());
+                session
+            }
+        };
+        drop(kept);
+        if session.ended.load(Ordering::Acquire) {
+            return Err(NoSession::Ended);
+        }
+        session.touch();
+        Ok(session)
+    }
+
+    /// Ends a session. It is kept, as ended, until it would be too old or idle.
+    pub fn end(&self, session: &Session) {
+        session.ended.store(true, Ordering::Release);
+    }
+
+    /// How many are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        locked(&self.kept).len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes out what has been idle too long, or is too many; the caller closes it. An ended one is kept
+    /// until its id would not be accepted anyway.
+    #[must_use]
+    pub fn take_idle(&self, now: Instant, now_seconds: u64) -> Vec<Arc<Session>> {
+        let mut kept = locked(&self.kept);
+        let idle = |session: &Session| match session.ended.load(Ordering::Acquire) {
+            true => now_seconds > session.ticket.created.saturating_add(MAX_AGE_SECONDS),
+            false => now.saturating_duration_since(session.idle_since()) > IDLE,
+        };
+        let mut gone: Vec<[u8; 16]> = kept.iter().filter(|(_, session)| idle(session)).map(|(id, _)| *id).collect();
+        let left = kept.len() - gone.len();
+        if left > MAX_KEPT {
+            let mut rest: Vec<_> = kept
+                .iter()
+                .filter(|(_, session)| !idle(session))
+                .map(|(id, session)| (session.idle_since(), *id))
+                .collect();
+            rest.sort_unstable();
+            gone.extend(rest.into_iter().take(left - MAX_KEPT).map(|(_, id)| id));
+        }
+        gone.iter().filter_map(|id| kept.remove(id)).collect()
+    }
+
+    /// Takes out everything, at the end of the process.
+    #[must_use]
+    pub fn take_all(&self) -> Vec<Arc<Session>> {
+        locked(&self.kept).drain().map(|(_, session)| session).collect()
+    }
+}
+
+/// Closes the sessions with servers, all at once.
+pub async fn close(sessions: &[Arc<Session>]) {
+    let closing = sessions.iter().map(|client| async move {
+        let open = client.open_speeches().await;
+        let each = open.iter().map(|(server, speech)| session::close(server, speech));
+        futures::future::join_all(each).await;
+    });
+    futures::future::join_all(closing).await;
+}
+
+/// A poisoned lock only says that a thread died elsewhere: what these maps hold is whole at any time.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
