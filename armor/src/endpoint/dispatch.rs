@@ -160,6 +160,7 @@ impl Call<'_> {
                 era: self.era,
                 session: Some(session),
                 endless: false,
+                unspoken: false,
             };
             let servers: Vec<_> = self
                 .ctx
@@ -228,6 +229,7 @@ impl Call<'_> {
             era: self.era,
             session: self.session,
             endless: false,
+            unspoken: server.handshake().lacks(self.era),
         };
         forward::request(self.ctx, server, &out, record, |_, _| {}).await
     }
@@ -242,14 +244,17 @@ impl Call<'_> {
             era: self.era,
             session: self.session,
             endless: self.request.method == "subscriptions/listen",
+            unspoken: server.handshake().lacks(self.era),
         };
         forward::request(self.ctx, server, &out, record, |_, _| {}).await
     }
 
-    /// A server that does not speak the caller's revision has no tools for the caller.
+    /// A server that does not speak the caller's revision has no tools for the caller. With one unprefixed
+    /// server the two of them find that out.
     fn other_era(&self, server: &Server) -> Option<RpcError> {
         let handshake = server.handshake();
-        handshake.lacks(self.era).then(|| {
+        let lacks = !server.prefix.is_empty() && handshake.lacks(self.era);
+        lacks.then(|| {
             RpcError::new(
                 code::INVALID_PARAMS,
                 format!(

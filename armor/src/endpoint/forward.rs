@@ -15,13 +15,14 @@ use hyper::body::Incoming;
 
 use super::context::Context;
 use super::record::Record;
-use super::reply;
+use super::{judge, reply};
+use crate::audit::ErrorCause;
 use crate::mcp::{Era, MODERN, headers};
 use crate::session::Session;
 use crate::stream::relay::Relay;
 use crate::stream::scan::{Facts, Scan};
 use crate::upstream::exchange::{Speech, is_event_stream, is_json};
-use crate::upstream::{Fault, Server};
+use crate::upstream::{Fault, FaultReason, Server};
 
 /// Answers up to this size are read whole before they are passed on, so that one that is no answer becomes
 /// an error that the caller can read.
@@ -42,6 +43,8 @@ pub struct Outgoing<'a> {
     pub session: Option<&'a Arc<Session>>,
     /// The answer is a stream without an end, which may be silent for ever.
     pub endless: bool,
+    /// The server is not known to speak this era: if it does not answer, the caller is told so.
+    pub unspoken: bool,
 }
 
 /// What came back.
@@ -81,6 +84,10 @@ pub async fn request(
         }
         Err(fault) => {
             record.head(fault.reason.as_str());
+            let no_answer = matches!(fault.reason, FaultReason::HttpError | FaultReason::ProtocolError);
+            if out.unspoken && no_answer {
+                return unspoken(server, record);
+            }
             if server.handshake().state == crate::upstream::handshake::State::Ready {
                 // See at once whether it is down for everybody.
                 server.probe_now();
@@ -136,6 +143,15 @@ pub fn failure(server: &Server, fault: &Fault, mut record: Record) -> Response<B
     reply::json(StatusCode::OK, body)
 }
 
+/// The server does not speak the caller's revision. A client that speaks others goes on with one of these.
+fn unspoken(server: &Server, mut record: Record) -> Response<Body> {
+    let handshake = server.handshake();
+    let (status, error) = judge::unsupported_but(MODERN, &handshake.revisions());
+    record.status(status.as_u16());
+    record.refused(ErrorCause::Revision, &error);
+    reply::error(status, &error, record.id())
+}
+
 /// How to speak to the server; opens a session where one is needed.
 async fn speech(server: &Arc<Server>, out: &Outgoing<'_>) -> Result<Option<Speech>, Fault> {
     match out.session {
@@ -157,7 +173,7 @@ async fn attempt(
         let response = server.send(Method::POST, head, out.body.clone(), server.timeout).await?;
         let status = response.status();
         let head = response.headers().clone();
-        match judge(response, server.timeout, record, out.era, speech.is_some()).await {
+        match judge_answer(response, server.timeout, record, out.era, speech.is_some()).await {
             Ok(judged) => return Ok((head, judged)),
             Err(Refused::Failed(fault)) => return Err(fault),
             // The request was not carried out, so it can be sent again.
@@ -214,7 +230,7 @@ pub(super) fn headers_for(ctx: &Context, server: &Server, out: &Outgoing<'_>, sp
     map
 }
 
-async fn judge(
+async fn judge_answer(
     response: Response<Incoming>,
     timeout: Duration,
     record: &Record,

@@ -26,7 +26,8 @@ pub fn era(message: &Message<'_>, map: &HeaderMap) -> Result<Era, Unacceptable> 
         Message::Response { .. } => None,
     };
     let in_body = request.and_then(|r| text(r.params.meta.protocol_version));
-    if request.is_some_and(|r| r.method == "initialize") {
+    // With the `_meta` of a modern request it is one, of a method that this revision does not have.
+    if in_body.is_none() && request.is_some_and(|r| r.method == "initialize") {
         return Ok(Era::Legacy);
     }
     let legacy_header = header.as_deref().is_none_or(|v| legacy_revision(v).is_some());

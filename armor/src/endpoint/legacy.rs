@@ -109,7 +109,15 @@ async fn notification(ctx: &Context, request: &Request<'_>, body: &Bytes, sessio
 }
 
 fn outgoing<'a>(method: &'a str, body: &Bytes, session: &'a Arc<Session>) -> Outgoing<'a> {
-    Outgoing { method, body: body.clone(), name: None, era: Era::Legacy, session: Some(session), endless: false }
+    Outgoing {
+        method,
+        body: body.clone(),
+        name: None,
+        era: Era::Legacy,
+        session: Some(session),
+        endless: false,
+        unspoken: false,
+    }
 }
 
 async fn initialize(ctx: &Context, request: &Request<'_>, body: &Bytes) -> Response<Body> {
@@ -140,6 +148,7 @@ async fn initialize(ctx: &Context, request: &Request<'_>, body: &Bytes) -> Respo
             era: Era::Legacy,
             session: None,
             endless: false,
+            unspoken: false,
         };
         return forward::request(ctx, server, &out, record, |from, to| {
             issue(ctx, with_upstream(ticket, server, from), to);

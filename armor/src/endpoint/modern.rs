@@ -32,7 +32,8 @@ pub async fn message(ctx: &Context, message: Message<'_>, body: &Bytes) -> Respo
     if let Err((status, error)) = judge::modern(request, &ctx.headers) {
         return unacceptable(ctx, &message, body.len(), status, &error);
     }
-    if !ctx.running.speaks(Era::Modern) {
+    let spoken = ctx.running.speaks(Era::Modern);
+    if !spoken && ctx.running.unprefixed().is_none() {
         // A client of both eras goes on with one that the servers speak.
         let (status, error) = judge::unsupported_but(MODERN, &judge::supported(false, true));
         return unacceptable(ctx, &message, body.len(), status, &error);
@@ -40,7 +41,7 @@ pub async fn message(ctx: &Context, message: Message<'_>, body: &Bytes) -> Respo
     let record = ctx.record(request, Era::Modern, None, body.len());
     let call = Call { ctx, request, body, era: Era::Modern, session: None };
     match request.method.as_ref() {
-        "server/discover" => call.own_result(record, &discovered(ctx)),
+        "server/discover" if spoken => call.own_result(record, &discovered(ctx)),
         "subscriptions/listen" if ctx.running.unprefixed().is_none() => listen::modern(ctx, request, record),
         _ => call.answer(record).await,
     }

@@ -51,6 +51,7 @@ async fn pass_through(
         era: Era::Legacy,
         session: Some(session),
         endless: false,
+        unspoken: false,
     };
     let mut lost_before = false;
     loop {
