@@ -124,7 +124,6 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
             finish.await;
         }
     }
-    close(&gateway.sessions.take_all()).await;
     stops.admin.cancel();
     while admin_task.join_next().await.is_some() {}
     tracing::info!("stopped");

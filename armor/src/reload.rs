@@ -16,6 +16,7 @@ use crate::config::{ConfigError, Document, Files, Loaded};
 use crate::gateway::{ConfigState, Gateway, Running, audit_settings};
 use crate::logging::LogControl;
 use crate::process::{Options, Stops, serve_mcp};
+use crate::session::store::close;
 use crate::upstream::handshake::{Handshake, State};
 use crate::upstream::probe::{self, Observer};
 use crate::upstream::{Fault, Server};
@@ -75,6 +76,8 @@ impl Reloader {
             }
         }
         while self.listener.join_next().await.is_some() {}
+        // What still waits in a session is told before the trail ends.
+        close(&self.gateway.sessions.take_all()).await;
         for cancel in self.probed.values() {
             cancel.cancel();
         }

@@ -5,28 +5,23 @@
 //! forward a caller's header that is not of the protocol, nor a server's status that would end a session.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use super::context::Context;
+use super::follow::Answer;
 use super::record::Record;
-use super::{judge, reply};
+use super::verdict::{self, Judged, Refused};
+use super::{asked, judge, reply};
 use crate::audit::ErrorCause;
 use crate::mcp::{Era, MODERN, headers};
 use crate::session::Session;
+use crate::stream::hold::Hold;
 use crate::stream::relay::Relay;
-use crate::stream::scan::{Facts, Scan};
-use crate::upstream::exchange::{Speech, is_event_stream, is_json};
+use crate::upstream::exchange::Speech;
 use crate::upstream::{Fault, FaultReason, Server};
-
-/// Answers up to this size are read whole before they are passed on, so that one that is no answer becomes
-/// an error that the caller can read.
-const WHOLE_ANSWER_BYTES: usize = 64 << 10;
 
 /// A message for a server.
 #[derive(Clone)]
@@ -47,26 +42,6 @@ pub struct Outgoing<'a> {
     pub unspoken: bool,
 }
 
-/// What came back.
-enum Judged {
-    Stream(Incoming),
-    Whole(StatusCode, Bytes, Facts),
-    Large(Bytes, Incoming),
-}
-
-/// Why nothing came back that can be passed on.
-enum Refused {
-    /// The server does not know the session.
-    SessionLost,
-    Failed(Fault),
-}
-
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Self {
-        Self::Failed(fault)
-    }
-}
-
 /// Passes a request on. The server's own headers that matter to the caller are handed to `keep`.
 pub async fn request(
     ctx: &Context,
@@ -77,10 +52,10 @@ pub async fn request(
 ) -> Response<Body> {
     record.sent();
     let mut kept = HeaderMap::new();
-    let judged = match attempt(ctx, server, out, &mut record).await {
-        Ok((head, judged)) => {
-            keep(&head, &mut kept);
-            judged
+    let got = match attempt(ctx, server, out, &mut record).await {
+        Ok(got) => {
+            keep(&got.head, &mut kept);
+            got
         }
         Err(fault) => {
             record.head(fault.reason.as_str());
@@ -88,7 +63,7 @@ pub async fn request(
             if out.unspoken && no_answer {
                 return unspoken(server, record);
             }
-            if server.handshake().state == crate::upstream::handshake::State::Ready {
+            if !no_answer && !server.handshake().is_failed() {
                 // See at once whether it is down for everybody.
                 server.probe_now();
             }
@@ -96,7 +71,7 @@ pub async fn request(
         }
     };
     record.head("ok");
-    let mut response = answer(ctx, server, out, judged, record);
+    let mut response = answer(ctx, server, out, got, record);
     response.headers_mut().extend(kept);
     response
 }
@@ -132,6 +107,18 @@ pub async fn notify(ctx: &Context, server: &Arc<Server>, out: &Outgoing<'_>) {
     }
 }
 
+/// Passes a response on, in the session in which the server asked.
+pub async fn respond(ctx: &Context, server: &Arc<Server>, speech: &Speech, body: Bytes) {
+    let out =
+        Outgoing { method: "", body, name: None, era: Era::Legacy, session: None, endless: false, unspoken: false };
+    let head = headers_for(ctx, server, &out, Some(speech));
+    match server.send(Method::POST, head, out.body, server.timeout).await {
+        Ok(response) if response.status().is_success() => {}
+        Ok(response) => tracing::debug!(server = %server.name, status = %response.status(), "response not taken"),
+        Err(fault) => tracing::debug!(server = %server.name, %fault, "response not sent"),
+    }
+}
+
 /// The error of a server that could not be asked, under HTTP 200.
 pub fn failure(server: &Server, fault: &Fault, mut record: Record) -> Response<Body> {
     tracing::info!(server = %server.name, reason = fault.reason.as_str(), %fault, "request failed");
@@ -160,12 +147,14 @@ async fn speech(server: &Arc<Server>, out: &Outgoing<'_>) -> Result<Option<Speec
     }
 }
 
-async fn attempt(
-    ctx: &Context,
-    server: &Arc<Server>,
-    out: &Outgoing<'_>,
-    record: &mut Record,
-) -> Result<(HeaderMap, Judged), Fault> {
+/// What came back, and in which session.
+struct Got {
+    head: HeaderMap,
+    judged: Judged,
+    speech: Option<Speech>,
+}
+
+async fn attempt(ctx: &Context, server: &Arc<Server>, out: &Outgoing<'_>, record: &mut Record) -> Result<Got, Fault> {
     let mut lost_before = false;
     loop {
         let speech = speech(server, out).await?;
@@ -173,8 +162,8 @@ async fn attempt(
         let response = server.send(Method::POST, head, out.body.clone(), server.timeout).await?;
         let status = response.status();
         let head = response.headers().clone();
-        match judge_answer(response, server.timeout, record, out.era, speech.is_some()).await {
-            Ok(judged) => return Ok((head, judged)),
+        match verdict::judge(response, server.timeout, record, out.era, speech.is_some()).await {
+            Ok(judged) => return Ok(Got { head, judged, speech }),
             Err(Refused::Failed(fault)) => return Err(fault),
             // The request was not carried out, so it can be sent again.
             Err(Refused::SessionLost) if !lost_before => {
@@ -230,97 +219,25 @@ pub(super) fn headers_for(ctx: &Context, server: &Server, out: &Outgoing<'_>, sp
     map
 }
 
-async fn judge_answer(
-    response: Response<Incoming>,
-    timeout: Duration,
-    record: &Record,
-    era: Era,
-    in_session: bool,
-) -> Result<Judged, Refused> {
-    let (parts, mut body) = response.into_parts();
-    let status = parts.status;
-    if matches!(status.as_u16(), 401 | 403 | 407 | 300..=399 | 500..) {
-        return Err(Fault::status(status).into());
-    }
-    if status.is_success() && is_event_stream(&parts.headers) {
-        return Ok(Judged::Stream(body));
-    }
-    let (head, whole) = read_head(&mut body, timeout).await?;
-    if status.is_success() && !whole {
-        if !is_json(&parts.headers) {
-            return Err(no_answer().into());
-        }
-        return Ok(Judged::Large(head, body));
-    }
-    let mut scan = Scan::default();
-    scan.feed(&head);
-    let facts = scan.take();
-    let valid = whole && serde_json::from_slice::<serde::de::IgnoredAny>(&head).is_ok();
-    if valid && record.is_answer(&facts) {
-        return Ok(Judged::Whole(status, head, facts));
-    }
-    if status.is_success() {
-        return Err(no_answer().into());
-    }
-    // A request that could not be read as one has no id to repeat.
-    let nameless = facts.id.as_deref().is_none_or(|id| id == b"null");
-    if era == Era::Modern && valid && facts.is_response() && facts.has_error && nameless {
-        return Ok(Judged::Whole(status, head, facts));
-    }
-    if in_session && matches!(status.as_u16(), 400 | 404) {
-        return Err(Refused::SessionLost);
-    }
-    Err(Fault::status(status).into())
-}
-
-fn no_answer() -> Fault {
-    Fault::protocol(
-        "the server's answer is no JSON-RPC response to the request: check that the url points to an MCP server",
-    )
-}
-
-/// The body, or its beginning if it is large. The flag: it is whole.
-async fn read_head(body: &mut Incoming, timeout: Duration) -> Result<(Bytes, bool), Fault> {
-    let mut head: Option<Bytes> = None;
-    let mut more = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout(timeout, body.frame()).await.map_err(|_| Fault::timeout(timeout))?;
-        let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(|e| Fault::client(&e))?.into_data() else {
-            continue;
-        };
-        // Most answers are one frame, which is not copied.
-        match &head {
-            None => head = Some(data),
-            Some(first) => {
-                if more.is_empty() {
-                    more.extend_from_slice(first);
-                }
-                more.extend_from_slice(&data);
-            }
-        }
-        let size = more.len().max(head.as_ref().map_or(0, Bytes::len));
-        if size > WHOLE_ANSWER_BYTES {
-            let read = if more.is_empty() { head.unwrap_or_default() } else { more.freeze() };
-            return Ok((read, false));
-        }
-    }
-    let read = if more.is_empty() { head.unwrap_or_default() } else { more.freeze() };
-    Ok((read, true))
-}
-
-fn answer(ctx: &Context, server: &Server, out: &Outgoing<'_>, judged: Judged, mut record: Record) -> Response<Body> {
-    match judged {
-        Judged::Stream(body) if out.endless => {
-            record.status(200);
-            let draining = ctx.gateway.draining.clone().cancelled_owned();
-            let relay = Relay::events(body, record, None).cut_when(draining);
-            reply::events(Body::new(relay))
-        }
+fn answer(ctx: &Context, server: &Server, out: &Outgoing<'_>, got: Got, mut record: Record) -> Response<Body> {
+    match got.judged {
         Judged::Stream(body) => {
             record.status(200);
-            let relay = Relay::events(body, record, Some(server.timeout));
-            reply::events(Body::new(relay))
+            // Event ids lead back to the server only where there is just one.
+            let resumes = out.session.filter(|_| server.prefix.is_empty()).cloned();
+            let follow = Answer::new(record, resumes);
+            let body = match (out.session, &got.speech) {
+                _ if out.endless => {
+                    let draining = ctx.gateway.draining.clone().cancelled_owned();
+                    Body::new(Relay::events(body, follow, None).cut_when(draining))
+                }
+                (Some(session), Some(speech)) if !server.prefix.is_empty() => {
+                    let body = Hold::new(body, asked::rewrite(ctx, server, session, speech));
+                    Body::new(Relay::events(body, follow, Some(server.timeout)))
+                }
+                _ => Body::new(Relay::events(body, follow, Some(server.timeout))),
+            };
+            reply::events(body)
         }
         Judged::Whole(status, body, facts) => {
             record.status(status.as_u16());
@@ -330,7 +247,7 @@ fn answer(ctx: &Context, server: &Server, out: &Outgoing<'_>, judged: Judged, mu
         }
         Judged::Large(head, body) => {
             record.status(200);
-            let relay = Relay::json(body, head, record, server.timeout);
+            let relay = Relay::json(body, head, Answer::new(record, None), server.timeout);
             reply::json(StatusCode::OK, Body::new(relay))
         }
     }

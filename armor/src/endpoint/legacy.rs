@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::asked;
 use super::context::Context;
 use super::dispatch;
 use super::forward::{self, Outgoing};
 use super::post::{name_tool, refuse};
-use super::reply;
+use super::{pool, reply};
 use crate::mcp::envelope::{Message, Request, text};
 use crate::mcp::jsonrpc::{self, RpcError, code};
 use crate::mcp::{Era, LEGACY, headers, legacy_revision};
@@ -41,11 +42,10 @@ pub async fn message(ctx: &Context, message: Message<'_>, body: &Bytes) -> Respo
             notification(ctx, request, body, &session).await;
             reply::empty(StatusCode::ACCEPTED)
         }
-        Message::Response { .. } => {
-            // Only the one server of an unprefixed pool can have asked.
-            if let Some(server) = ctx.running.unprefixed() {
-                let out = outgoing("", body, &session);
-                forward::notify(ctx, server, &out).await;
+        Message::Response { id } => {
+            match ctx.running.unprefixed() {
+                Some(server) => forward::notify(ctx, server, &outgoing("", body, &session)).await,
+                None => asked::respond(ctx, &session, id, body).await,
             }
             reply::empty(StatusCode::ACCEPTED)
         }
@@ -198,11 +198,15 @@ fn client_params(request: &Request<'_>, revision: &str) -> String {
 
 /// What the pool as a whole says of itself.
 fn pool_result(ctx: &Context, revision: &str) -> Value {
-    json!({
+    let mut result = json!({
         "protocolVersion": revision,
-        "capabilities": dispatch::capabilities(ctx, Era::Legacy),
-        "serverInfo": dispatch::server_info(ctx),
-    })
+        "capabilities": pool::capabilities(ctx, Era::Legacy),
+        "serverInfo": pool::server_info(ctx),
+    });
+    if let Some(text) = pool::instructions(ctx, Era::Legacy) {
+        result["instructions"] = text.into();
+    }
+    result
 }
 
 pub(crate) fn now_seconds() -> u64 {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{Response, StatusCode};
 
-use super::dispatch::{self, Call};
+use super::dispatch::Call;
+use super::pool;
 use super::record::Record;
 use super::reply;
 use crate::mcp::{Era, meta};
@@ -82,7 +83,7 @@ fn compose(call: &Call<'_>, kind: ListKind, items: &[u8], ttl_ms: u64) -> Vec<u8
         let tail = format!(
             r#","resultType":"complete","ttlMs":{ttl_ms},"cacheScope":"private","_meta":{{"{}":{}}}"#,
             meta::SERVER_INFO,
-            dispatch::server_info(call.ctx)
+            pool::server_info(call.ctx)
         );
         out.extend_from_slice(tail.as_bytes());
     }

@@ -4,19 +4,23 @@
 //! server. Whatever refuses does so with the status and code that the design names. Must never let a stranger
 //! past the check of the credential.
 
+pub mod asked;
 pub mod changes;
 pub mod context;
 pub mod dispatch;
+pub mod follow;
 pub mod forward;
 pub mod judge;
 pub mod legacy;
 pub mod list;
 pub mod listen;
 pub mod modern;
+pub mod pool;
 pub mod post;
 pub mod record;
 pub mod reply;
 pub mod stream;
+pub mod verdict;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -8,9 +8,9 @@ use http::{Response, StatusCode};
 use serde_json::json;
 
 use super::context::Context;
-use super::dispatch::{self, Call};
+use super::dispatch::Call;
 use super::post::{refuse, unacceptable};
-use super::{judge, listen, reply};
+use super::{judge, listen, pool, reply};
 use crate::mcp::envelope::Message;
 use crate::mcp::jsonrpc::{RpcError, code};
 use crate::mcp::{Era, MODERN, meta};
@@ -49,7 +49,7 @@ pub async fn message(ctx: &Context, message: Message<'_>, body: &Bytes) -> Respo
 
 /// What the pool as a whole says of itself.
 fn discovered(ctx: &Context) -> serde_json::Value {
-    let mut info = dispatch::server_info(ctx);
+    let mut info = pool::server_info(ctx);
     if let Some(server) = ctx.running.unprefixed()
         && let Some(offer) = server.handshake().modern.as_ref()
         && offer.server_info.is_object()
@@ -59,12 +59,12 @@ fn discovered(ctx: &Context) -> serde_json::Value {
     let mut result = json!({
         "resultType": "complete",
         "supportedVersions": judge::supported(true, ctx.running.speaks(Era::Legacy)),
-        "capabilities": dispatch::capabilities(ctx, Era::Modern),
+        "capabilities": pool::capabilities(ctx, Era::Modern),
         "ttlMs": DISCOVER_TTL_MS,
         "cacheScope": "private",
         "_meta": { meta::SERVER_INFO: info },
     });
-    if let Some(text) = dispatch::instructions(ctx, Era::Modern) {
+    if let Some(text) = pool::instructions(ctx, Era::Modern) {
         result["instructions"] = text.into();
     }
     result

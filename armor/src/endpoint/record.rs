@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::mcp::Era;
 use crate::mcp::jsonrpc::RpcError;
 use crate::metrics;
-use crate::stream::relay::Follow;
+use crate::session::store::Awaiting;
 use crate::stream::scan::Facts;
 use crate::upstream::Fault;
 
@@ -57,6 +57,18 @@ impl Record {
             answered: false,
             counted: false,
         }
+    }
+
+    /// Whether the caller has, or will have, no other answer than the one that was told.
+    #[must_use]
+    pub fn is_concluded(&self) -> bool {
+        self.answered || self.id.is_none()
+    }
+
+    /// The server that it is for.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.server.as_deref().unwrap_or_default()
     }
 
     /// The raw id.
@@ -201,28 +213,13 @@ impl Drop for Record {
     }
 }
 
-impl Follow for Record {
-    fn passed(&mut self, bytes: usize) {
-        self.response_bytes(bytes);
+impl Awaiting for Record {
+    fn is_answer(&self, facts: &Facts) -> bool {
+        Self::is_answer(self, facts)
     }
 
-    fn message(&mut self, facts: &Facts) {
-        if !self.answered && self.is_answer(facts) {
-            self.answered(facts);
-        }
-    }
-
-    fn ended(&mut self, fault: Option<Fault>, resumable: bool) -> Option<Vec<u8>> {
-        if self.answered || self.id.is_none() {
-            return None;
-        }
-        let fault = fault.unwrap_or_else(|| {
-            Fault::protocol("the server's stream ended before its answer: see the server's own log")
-        });
-        let error = fault.to_rpc(self.server.as_deref().unwrap_or_default());
-        self.failed(&fault, &error);
-        // The caller asks the server for the rest; an error now would take its place.
-        (!resumable).then(|| error.to_json(self.id()))
+    fn answered(&mut self, facts: &Facts) {
+        Self::answered(self, facts);
     }
 }
 

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode};
 
 use super::context::Context;
+use super::follow::Resumed;
 use super::forward::{self, Outgoing};
 use super::{legacy, listen, post, reply};
 use crate::mcp::jsonrpc::{RpcError, code};
 use crate::mcp::{Era, headers};
 use crate::session::Session;
 use crate::session::store::close;
-use crate::stream::relay::{Follow, Relay};
-use crate::stream::scan::Facts;
+use crate::stream::relay::Relay;
 use crate::upstream::exchange::is_event_stream;
 use crate::upstream::{Fault, Server};
 
@@ -71,7 +71,7 @@ async fn pass_through(
         let status = response.status();
         if status.is_success() && is_event_stream(response.headers()) {
             let draining = ctx.gateway.draining.clone().cancelled_owned();
-            let relay = Relay::events(response.into_body(), Unfollowed, None).cut_when(draining);
+            let relay = Relay::events(response.into_body(), Resumed(session.clone()), None).cut_when(draining);
             return reply::events(Body::new(relay));
         }
         match status.as_u16() {
@@ -113,15 +113,4 @@ pub async fn end(ctx: &Context) -> Response<Body> {
     }
     close(std::slice::from_ref(&session)).await;
     reply::empty(StatusCode::OK)
-}
-
-/// A stream of which no answer is awaited.
-struct Unfollowed;
-
-impl Follow for Unfollowed {
-    fn passed(&mut self, _: usize) {}
-    fn message(&mut self, _: &Facts) {}
-    fn ended(&mut self, _: Option<Fault>, _: bool) -> Option<Vec<u8>> {
-        None
-    }
 }

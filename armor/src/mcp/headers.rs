@@ -39,10 +39,9 @@ pub fn decode(value: &HeaderValue) -> Option<String> {
 /// The header that carries this text.
 #[must_use]
 pub fn encode(text: &str) -> HeaderValue {
-    let plain = text.bytes().all(|b| (0x20..=0x7e).contains(&b))
-        && !text.starts_with(' ')
-        && !text.ends_with(' ')
-        && !(text.starts_with(SENTINEL_START) && text.ends_with(SENTINEL_END));
+    let sentinel = text.starts_with(SENTINEL_START) && text.ends_with(SENTINEL_END);
+    let spaced = text.starts_with(' ') || text.ends_with(' ');
+    let plain = !sentinel && !spaced && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
     if plain && let Ok(value) = HeaderValue::from_str(text) {
         return value;
     }

@@ -45,6 +45,17 @@ pub struct UpstreamTicket {
     pub session: Vec<u8>,
 }
 
+/// A server's request, as its response must name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Beginning of the server's fingerprint.
+    pub server: [u8; 8],
+    /// The server's session; empty if it keeps none.
+    pub session: Vec<u8>,
+    /// Raw JSON of the server's id.
+    pub id: Vec<u8>,
+}
+
 /// Seals and opens.
 pub struct Sealer {
     key: LessSafeKey,
@@ -74,27 +85,58 @@ impl Sealer {
     /// Seals. `None` if there is no randomness to be had.
     #[must_use]
     pub fn seal(&self, ticket: &Ticket) -> Option<String> {
-        let mut nonce = [0; NONCE_BYTES];
-        aws_lc_rs::rand::fill(&mut nonce).ok()?;
-        let mut data = encode(ticket);
-        self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(self.pool.as_bytes()), &mut data)
-            .ok()?;
-        Some(URL_SAFE_NO_PAD.encode([&nonce[..], &data].concat()))
+        self.seal_bytes("session", encode(ticket))
     }
 
     /// Opens; `None` if it is not one of ours.
     #[must_use]
     pub fn open(&self, sealed: &[u8]) -> Option<Ticket> {
+        decode(&self.open_bytes("session", sealed)?)
+    }
+
+    /// Seals the id of a server's request, so that the response finds its way back. It is good for one
+    /// session only.
+    #[must_use]
+    pub fn seal_asked(&self, session: &[u8; 16], asked: &Asked) -> Option<String> {
+        let mut data = asked.server.to_vec();
+        let upstream = u16::try_from(asked.session.len()).ok()?;
+        data.extend_from_slice(&upstream.to_be_bytes());
+        data.extend_from_slice(&asked.session);
+        data.extend_from_slice(&asked.id);
+        self.seal_bytes(&format!("asked {}", hex::encode(session)), data)
+    }
+
+    /// Opens the id of a server's request.
+    #[must_use]
+    pub fn open_asked(&self, session: &[u8; 16], sealed: &[u8]) -> Option<Asked> {
+        let plain = self.open_bytes(&format!("asked {}", hex::encode(session)), sealed)?;
+        let (server, rest) = plain.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (session, id) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        Some(Asked { server: *server, session: session.to_vec(), id: id.to_vec() })
+    }
+
+    fn seal_bytes(&self, purpose: &str, mut data: Vec<u8>) -> Option<String> {
+        let mut nonce = [0; NONCE_BYTES];
+        aws_lc_rs::rand::fill(&mut nonce).ok()?;
+        self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.aad(purpose), &mut data).ok()?;
+        Some(URL_SAFE_NO_PAD.encode([&nonce[..], &data].concat()))
+    }
+
+    fn open_bytes(&self, purpose: &str, sealed: &[u8]) -> Option<Vec<u8>> {
         let raw = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, data) = raw.split_first_chunk::<NONCE_BYTES>()?;
         [Some(&self.key), self.previous.as_ref()].into_iter().flatten().find_map(|key| {
             let mut data = data.to_vec();
-            let plain = key
-                .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(self.pool.as_bytes()), &mut data)
-                .ok()?;
-            decode(plain)
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            let plain = key.open_in_place(nonce, self.aad(purpose), &mut data).ok()?;
+            Some(plain.to_vec())
         })
+    }
+
+    /// What is sealed for one pool and purpose opens for no other.
+    fn aad(&self, purpose: &str) -> Aad<Vec<u8>> {
+        Aad::from([self.pool.as_bytes(), b"\0", purpose.as_bytes()].concat())
     }
 }
 
@@ -210,6 +252,16 @@ mod tests {
         }
         assert!(sealer.open(b"").is_none());
         assert!(sealer.open(&sealed[..20]).is_none());
+    }
+
+    #[test]
+    fn a_question_belongs_to_one_session() {
+        let sealer = Sealer::new("p", b"secret", None).unwrap();
+        let asked = Asked { server: [3; 8], session: b"up".to_vec(), id: b"\"q1\"".to_vec() };
+        let sealed = sealer.seal_asked(&[1; 16], &asked).unwrap();
+        assert_eq!(sealer.open_asked(&[1; 16], sealed.as_bytes()), Some(asked));
+        assert_eq!(sealer.open_asked(&[2; 16], sealed.as_bytes()), None);
+        assert_eq!(sealer.open(sealed.as_bytes()), None);
     }
 
     proptest! {

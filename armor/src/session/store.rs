@@ -13,13 +13,26 @@ use http::HeaderValue;
 use super::seal::{MAX_AGE_SECONDS, Ticket};
 use crate::mcp::Era;
 use crate::mcp::envelope::Implementation;
+use crate::stream::scan::Facts;
 use crate::upstream::exchange::Speech;
 use crate::upstream::{Fault, Server, session};
 
 /// What was kept for a session that nobody used this long is closed.
 const IDLE: Duration = Duration::from_secs(30 * 60);
+/// A client that has not fetched the rest of an answer by then has given it up.
+const PARKED_FOR: Duration = Duration::from_secs(5 * 60);
+/// So many answers of one session can be waiting; the oldest is given up.
+const MAX_PARKED: usize = 64;
 /// More sessions than this are not kept: the one that was idle longest goes.
 const MAX_KEPT: usize = 20_000;
+
+/// A request whose answer the client fetches in another stream than its own.
+pub trait Awaiting: Send {
+    /// Whether the message answers it.
+    fn is_answer(&self, facts: &Facts) -> bool;
+    /// It is answered.
+    fn answered(&mut self, facts: &Facts);
+}
 
 /// A session of a legacy client, as this replica knows it.
 pub struct Session {
@@ -30,6 +43,7 @@ pub struct Session {
     /// Milliseconds since `began`.
     used: AtomicU64,
     ended: AtomicBool,
+    parked: Mutex<Vec<(Instant, Box<dyn Awaiting>)>>,
 }
 
 struct Slot {
@@ -52,6 +66,7 @@ impl Session {
             began: Instant::now(),
             used: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            parked: Mutex::default(),
         }
     }
 
@@ -84,7 +99,7 @@ impl Session {
         }
         let known = match state.lost {
             true => None,
-            false => self.from_ticket(server).or_else(|| sessionless(server)),
+            false => self.carried(server).or_else(|| sessionless(server)),
         };
         let speech = match known {
             Some(speech) => speech,
@@ -101,6 +116,23 @@ impl Session {
         if state.speech.as_ref().is_none_or(|s| s.session == which.session) {
             state.speech = None;
             state.lost = true;
+        }
+    }
+
+    /// Keeps a request until its answer comes in another stream, or too late.
+    pub fn park(&self, request: Box<dyn Awaiting>) {
+        let mut parked = locked(&self.parked);
+        if parked.len() >= MAX_PARKED {
+            parked.remove(0);
+        }
+        parked.push((Instant::now(), request));
+    }
+
+    /// An answer came in another stream than its request's own.
+    pub fn conclude(&self, facts: &Facts) {
+        let mut parked = locked(&self.parked);
+        if let Some(at) = parked.iter().position(|(_, request)| request.is_answer(facts)) {
+            parked.remove(at).1.answered(facts);
         }
     }
 
@@ -123,7 +155,7 @@ impl Session {
             .clone()
     }
 
-    fn from_ticket(&self, server: &Server) -> Option<Speech> {
+    fn carried(&self, server: &Server) -> Option<Speech> {
         let upstream = self.ticket.upstream.as_ref()?;
         if server.fingerprint[..8] != upstream.server {
             return None;
@@ -225,6 +257,9 @@ impl Sessions {
     #[must_use]
     pub fn take_idle(&self, now: Instant, now_seconds: u64) -> Vec<Arc<Session>> {
         let mut kept = locked(&self.kept);
+        for session in kept.values() {
+            locked(&session.parked).retain(|(since, _)| now.saturating_duration_since(*since) <= PARKED_FOR);
+        }
         let idle = |session: &Session| match session.ended.load(Ordering::Acquire) {
             true => now_seconds > session.ticket.created.saturating_add(MAX_AGE_SECONDS),
             false => now.saturating_duration_since(session.idle_since()) > IDLE,

@@ -42,8 +42,8 @@ enum Reader {
 }
 
 /// The body.
-pub struct Relay<F> {
-    body: Incoming,
+pub struct Relay<F, B = Incoming> {
+    body: B,
     /// Passed first: what was read of the body to judge it.
     head: Option<Bytes>,
     reader: Reader,
@@ -55,9 +55,9 @@ pub struct Relay<F> {
     done: bool,
 }
 
-impl<F: Follow + Unpin> Relay<F> {
+impl<F: Follow + Unpin, B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Relay<F, B> {
     /// A stream of events. `idle`: how long it may be silent; `None`: for ever.
-    pub fn events(body: Incoming, follow: F, idle: Option<Duration>) -> Self {
+    pub fn events(body: B, follow: F, idle: Option<Duration>) -> Self {
         Self {
             keep_alive: Some(Box::pin(sleep(KEEP_ALIVE))),
             ..Self::new(body, Reader::Events(SseScan::default()), follow, idle)
@@ -65,7 +65,7 @@ impl<F: Follow + Unpin> Relay<F> {
     }
 
     /// One JSON text, of which `head` has been read already.
-    pub fn json(body: Incoming, head: Bytes, follow: F, idle: Duration) -> Self {
+    pub fn json(body: B, head: Bytes, follow: F, idle: Duration) -> Self {
         Self { head: Some(head), ..Self::new(body, Reader::Json(Scan::default(), 0), follow, Some(idle)) }
     }
 
@@ -75,7 +75,7 @@ impl<F: Follow + Unpin> Relay<F> {
         self
     }
 
-    fn new(body: Incoming, reader: Reader, follow: F, idle: Option<Duration>) -> Self {
+    fn new(body: B, reader: Reader, follow: F, idle: Option<Duration>) -> Self {
         let limit = idle.unwrap_or(WAITING_FOR_CALLER);
         Self {
             body,
@@ -174,7 +174,7 @@ impl<F: Follow + Unpin> Relay<F> {
     }
 }
 
-impl<F: Follow + Unpin> Body for Relay<F> {
+impl<F: Follow + Unpin, B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Relay<F, B> {
     type Data = Bytes;
     type Error = Fault;
 

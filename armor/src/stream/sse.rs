@@ -22,7 +22,7 @@ enum Line {
 
 /// Splits a stream into lines and hands on what matters.
 #[derive(Debug)]
-struct Lines {
+pub(super) struct Lines {
     line: Line,
     field: Vec<u8>,
     after_cr: bool,
@@ -36,15 +36,16 @@ impl Default for Lines {
 }
 
 /// What the lines are made of.
-enum Piece<'a> {
+pub(super) enum Piece<'a> {
     Data(&'a [u8]),
     DataEnd,
     Id,
-    EventEnd,
+    /// The event ends before this place of what was fed.
+    EventEnd(usize),
 }
 
 impl Lines {
-    fn feed(&mut self, bytes: &[u8], mut on: impl FnMut(Piece<'_>)) {
+    pub(super) fn feed(&mut self, bytes: &[u8], mut on: impl FnMut(Piece<'_>)) {
         let mut i = 0;
         while i < bytes.len() {
             let byte = bytes[i];
@@ -57,8 +58,8 @@ impl Lines {
             }
             if matches!(byte, b'\n' | b'\r') {
                 self.after_cr = byte == b'\r';
-                self.end_line(&mut on);
                 i += 1;
+                self.end_line(i, &mut on);
                 continue;
             }
             match self.line {
@@ -102,7 +103,7 @@ impl Lines {
         }
     }
 
-    fn end_line(&mut self, on: &mut impl FnMut(Piece<'_>)) {
+    fn end_line(&mut self, at: usize, on: &mut impl FnMut(Piece<'_>)) {
         let was_blank = self.line == Line::Field && self.field.is_empty();
         // A field without a colon has an empty value.
         let bare_data = self.line == Line::Field && self.field == b"data";
@@ -110,7 +111,7 @@ impl Lines {
             on(Piece::DataEnd);
         }
         if was_blank {
-            on(Piece::EventEnd);
+            on(Piece::EventEnd(at));
         }
         self.blank = was_blank;
         self.line = Line::Field;
@@ -144,7 +145,7 @@ impl SseScan {
             // Lines of one event are joined by a newline, which in JSON is only space.
             Piece::DataEnd => scan.feed(b"\n"),
             Piece::Id => *has_ids = true,
-            Piece::EventEnd => {
+            Piece::EventEnd(_) => {
                 *event_bytes = 0;
                 if !scan.is_empty() {
                     on(scan.take());
@@ -187,7 +188,7 @@ impl SseReader {
             Piece::Data(part) => data.extend_from_slice(part),
             Piece::DataEnd => data.push(b'\n'),
             Piece::Id => {}
-            Piece::EventEnd => {
+            Piece::EventEnd(_) => {
                 if data.last() == Some(&b'\n') {
                     data.pop();
                 }
