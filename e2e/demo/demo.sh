@@ -64,6 +64,7 @@ make_namespace() { # NAME
 
 call_tool() {
   local log=$state/port-forward.log forward port deadline
+  : > "$log"
   kubectl --namespace "$namespace" port-forward service/open-armor :80 > "$log" 2>&1 < /dev/null &
   forward=$!
   # shellcheck disable=SC2064 # the pid of now
