@@ -19,8 +19,8 @@ pub fn of(flags: &Flags, creator: &Creator, measured: &Measured) -> Vec<Figure> 
     let floor = |figure: Figure, time: Duration| figure.against(time.as_secs_f64());
     let cold = &measured.cold_requests;
     let writes_most = children + 3.0;
-    // How the controllers react to the children ends in the statuses. They are held to 20 requests per second each, with the
-    // operator and with the creator alike, so what waits for them is compared with the creator's wait for them.
+    // The last status waits for controllers that are held to 20 requests per second each, with the operator and with the
+    // creator alike: so it is also compared with the creator's wait for them. The goal stays on the plain comparison.
     let median = measured.edit_one.get(measured.edit_one.len() / 2).copied().unwrap_or_default();
     let worst = measured.edit_one.last().copied().unwrap_or_default();
     vec![
@@ -29,8 +29,13 @@ pub fn of(flags: &Flags, creator: &Creator, measured: &Measured) -> Vec<Figure> 
             creator.cold.time,
         )
         .to_reach(Goal::RatioAtMost(1.5)),
-        floor(seconds("the same until the last status changed", measured.cold.time), creator.cold_controllers),
-        floor(seconds("the same until the controllers were done", measured.cold_controllers), creator.cold_controllers),
+        floor(seconds("the same until the last status changed", measured.cold.time), creator.cold.time)
+            .to_reach(Goal::RatioAtMost(1.5)),
+        floor(
+            seconds("the last status changed, against the controllers after the creator", measured.cold.time),
+            creator.cold_controllers,
+        ),
+        floor(seconds("the controllers were done", measured.cold_controllers), creator.cold_controllers),
         Figure::new("API server CPU until the last status changed", "s", measured.cold.cpu).against(creator.cold.cpu),
         Figure::new("operator CPU until the last status changed", "s", measured.operator_cpu),
         Figure::new("GETs per pool, cold", "", cold.by_operator(&["get"]) / pools)
