@@ -6,6 +6,10 @@ use clap::Parser;
 use operator::settings::{Cli, Command};
 use operator::start;
 
+// The first lists of a large cluster are garbage a second later; the system's allocator would keep their memory.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Both kube and reqwest use this provider; with none installed, or two, their clients panic.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {

@@ -66,7 +66,7 @@ fn blank_values(kind: Kind, body: &mut Value) {
     if kind != Kind::Secret {
         return;
     }
-    for value in body["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
+    for value in body.get_mut("data").and_then(Value::as_object_mut).into_iter().flat_map(|data| data.values_mut()) {
         *value = Value::String(String::new());
     }
 }

@@ -177,7 +177,7 @@ impl Child<Prepared> {
             Content::Desired(body) | Content::Generated { body, .. } => body.clone(),
             Content::Copied { body, .. } => {
                 let mut body = body.clone();
-                if let Some(data) = body["data"].as_object_mut() {
+                if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
                     data.values_mut().for_each(|value| *value = Value::String("(copied)".into()));
                 }
                 body

@@ -66,6 +66,11 @@ impl Observed {
         }
     }
 
+    /// Whether a reconcile could come to another result; most updates by others change nothing that is kept.
+    pub(super) fn differs(&self, other: &Observed) -> bool {
+        Observed { resource_version: 0, ..self.clone() } != Observed { resource_version: 0, ..other.clone() }
+    }
+
     /// Uid of the controller owner.
     pub fn owner_uid(&self) -> Option<&str> {
         self.owner.as_ref().map(|(_, _, uid)| uid.as_ref())

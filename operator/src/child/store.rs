@@ -94,7 +94,9 @@ impl ChildStore {
                 });
                 if !stale {
                     let good = known.filter(|entry| entry.observed.uid == observed.uid).and_then(|entry| entry.good);
-                    touch(&observed, &key.namespace);
+                    if known.is_none_or(|entry| entry.observed.differs(&observed)) {
+                        touch(&observed, &key.namespace);
+                    }
                     inner.insert(key, observed, good);
                 }
             }

@@ -24,33 +24,55 @@ pub async fn apply(
         deployment,
         disruption_budget,
     } = resources;
-    let mut step = Step { applier, store, errors: Vec::new() };
+    let step = Step { applier, store };
 
-    // First what Pods mount and what they run as. The policies come before the Pods that they protect.
-    let generated = step.all(generated).await;
-    let identity = identity(&generated);
-    let credentials = step.optional(credentials).await;
-    let config = step.one(config).await;
-    let accounts = step.all(accounts).await;
-    let network_policies = step.all(network_policies).await;
-    let pods_can_start = step.errors.is_empty();
-    let service = step.one(service).await;
+    // First what Pods mount and what they run as; the policies come before the Pods that they protect.
+    let (generated, credentials, config, accounts, network_policies, service) = tokio::join!(
+        step.all(generated),
+        step.all(credentials.into_iter().collect()),
+        step.one(config),
+        step.all(accounts),
+        step.all(network_policies),
+        step.one(service),
+    );
+    let identity = identity(&generated.0);
+    let mut errors = Vec::new();
+    let generated = keep(generated, &mut errors);
+    let credentials = keep(credentials, &mut errors).pop();
+    let config = keep(config, &mut errors);
+    let accounts = keep(accounts, &mut errors);
+    let network_policies = keep(network_policies, &mut errors);
+    let pods_can_start = errors.is_empty();
+    let service = keep(service, &mut errors);
 
     // A workload without its configuration would crash; the one that runs goes on with its last good one.
-    let (redis, deployment) = if pods_can_start {
-        let redis = match redis {
-            Some(RedisResources { service, stateful_set }) => Some(RedisResources {
-                service: step.one(service).await,
-                stateful_set: step.one(stateful_set.with_pod_annotation(SECRETS_IDENTITY, &identity)).await,
-            }),
-            None => None,
-        };
-        (redis, step.one(deployment.with_pod_annotation(SECRETS_IDENTITY, &identity)).await)
-    } else {
-        (redis.map(|redis| observe_redis(redis, store)), deployment.observed_only(store))
-    };
-    let disruption_budget = step.optional(disruption_budget).await;
-    let errors = step.errors;
+    let (redis, deployment, disruption_budget) = tokio::join!(
+        async {
+            match redis {
+                Some(redis) if pods_can_start => {
+                    let stateful_set = redis.stateful_set.with_pod_annotation(SECRETS_IDENTITY, &identity);
+                    let (service, stateful_set) = tokio::join!(step.one(redis.service), step.one(stateful_set));
+                    (Some((service.0, stateful_set.0)), [service.1, stateful_set.1].concat())
+                }
+                Some(redis) => {
+                    let seen = observe_redis(redis, store);
+                    (Some((seen.service, seen.stateful_set)), Vec::new())
+                }
+                None => (None, Vec::new()),
+            }
+        },
+        async {
+            if pods_can_start {
+                step.one(deployment.with_pod_annotation(SECRETS_IDENTITY, &identity)).await
+            } else {
+                (deployment.observed_only(store), Vec::new())
+            }
+        },
+        step.all(disruption_budget.into_iter().collect()),
+    );
+    let redis = keep(redis, &mut errors).map(|(service, stateful_set)| RedisResources { service, stateful_set });
+    let deployment = keep(deployment, &mut errors);
+    let disruption_budget = keep(disruption_budget, &mut errors).pop();
     let applied = PoolResources {
         generated,
         credentials,
@@ -127,42 +149,29 @@ fn identity(generated: &[Child<Applied>]) -> String {
     hex::encode(Sha256::digest(uids.join("\n").as_bytes()))[..16].to_owned()
 }
 
+/// The result of a step, after its errors were put with those of the others.
+fn keep<T>((result, failed): (T, Vec<ApplyError>), errors: &mut Vec<ApplyError>) -> T {
+    errors.extend(failed);
+    result
+}
+
 struct Step<'a> {
     applier: &'a Applier,
     store: &'a ChildStore,
-    errors: Vec<ApplyError>,
 }
 
 impl Step<'_> {
-    async fn one(&mut self, child: Child<Prepared>) -> Child<Applied> {
+    /// Applies a child; one that fails is as the watch shows it.
+    async fn one(&self, child: Child<Prepared>) -> (Child<Applied>, Vec<ApplyError>) {
         match self.applier.apply(child.clone()).await {
-            Ok(applied) => applied,
-            Err(error) => {
-                self.errors.push(error);
-                child.observed_only(self.store)
-            }
+            Ok(applied) => (applied, Vec::new()),
+            Err(error) => (child.observed_only(self.store), vec![error]),
         }
     }
 
-    async fn optional(&mut self, child: Option<Child<Prepared>>) -> Option<Child<Applied>> {
-        match child {
-            Some(child) => Some(self.one(child).await),
-            None => None,
-        }
-    }
-
-    async fn all(&mut self, children: Vec<Child<Prepared>>) -> Vec<Child<Applied>> {
-        let answers = join_all(children.iter().map(|child| self.applier.apply(child.clone()))).await;
-        let mut applied = Vec::with_capacity(answers.len());
-        for (answer, child) in answers.into_iter().zip(children) {
-            match answer {
-                Ok(child) => applied.push(child),
-                Err(error) => {
-                    self.errors.push(error);
-                    applied.push(child.observed_only(self.store));
-                }
-            }
-        }
-        applied
+    async fn all(&self, children: Vec<Child<Prepared>>) -> (Vec<Child<Applied>>, Vec<ApplyError>) {
+        let (applied, errors): (Vec<_>, Vec<_>) =
+            join_all(children.into_iter().map(|child| self.one(child))).await.into_iter().unzip();
+        (applied, errors.concat())
     }
 }

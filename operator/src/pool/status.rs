@@ -241,7 +241,9 @@ pub(crate) fn workload_condition(
     trouble: Option<Problem>,
 ) {
     let ready = status.ready.min(desired);
-    if status.current && ready >= desired {
+    // With nothing to run and nothing running there is nothing to wait for.
+    let idle = desired == 0 && status.replicas == 0;
+    if idle || status.current && ready >= desired {
         let (reason, message) = match (desired, status.updated >= desired) {
             (0, _) => ("ScaledToZero", format!("{component} is scaled to 0 replicas.")),
             (_, true) => ("Ready", format!("{component} is ready.")),
@@ -283,10 +285,12 @@ fn rollout_stuck(built: &Built<'_>) -> String {
 
 fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
     let type_ = "ConfigInSync";
+    if desired_replicas == 0 {
+        return conditions.set(type_, None, "NoReplicas", "No replica runs.");
+    }
     let Some(replicas) = built.replicas else { return conditions.keep(type_) };
     let (Some(desired), false) = (built.desired, replicas.is_empty()) else {
-        let message = if desired_replicas == 0 { "No replica runs." } else { "No replica has answered yet." };
-        return conditions.set(type_, None, "NoReplicas", message);
+        return conditions.set(type_, None, "NoReplicas", "No replica has answered yet.");
     };
     if let Some((_, replica)) =
         replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired))

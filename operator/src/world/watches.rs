@@ -49,11 +49,13 @@ pub fn run(
 }
 
 fn config() -> Config {
-    Config::default().timeout(WATCH_SECONDS).any_semantic()
+    Config::default().timeout(WATCH_SECONDS)
 }
 
+/// Pages are small, because a list is held as whole objects before it is pruned. The API server ignores a page size
+/// where any version of the list would do, so the newest is asked for.
 fn managed() -> Config {
-    config().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"))
+    config().page_size(200).labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"))
 }
 
 fn api<K>(scope: &Scope) -> Api<K>

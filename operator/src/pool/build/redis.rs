@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::armor::meta;
@@ -98,7 +99,7 @@ pub(super) fn stateful_set(
     };
     let mut body = serde_json::to_value(&object)?;
     // The list is atomic, and the API server completes its items: written out, a comparison finds no difference.
-    for claim in body["spec"]["volumeClaimTemplates"].as_array_mut().into_iter().flatten() {
+    for claim in body.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut).into_iter().flatten() {
         claim["apiVersion"] = "v1".into();
         claim["kind"] = "PersistentVolumeClaim".into();
         claim["status"] = serde_json::json!({"phase": "Pending"});
