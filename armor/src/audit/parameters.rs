@@ -1,0 +1,155 @@
+//! What is told of a call's arguments: names that the tool's schema knows, and a keyed hash.
+//!
+//! Promises: no value, and no name that a caller made up, leaves this module. Must never hold the
+//! arguments after it returns.
+
+use std::{borrow::Cow, collections::BTreeSet, fmt, io};
+
+use events::{Text, TextList};
+use hmac::{Hmac, Mac as _};
+use serde::{
+    Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// What is told of a call's arguments.
+#[derive(Clone, Debug)]
+pub enum Parameters {
+    /// Nothing.
+    None,
+    /// The names that the tool's schema knows.
+    Names,
+    /// Also a keyed hash of all arguments, by which equal calls can be found.
+    NamesAndHashes(HashKey),
+}
+
+/// The key of the hash. Its id is in each hash, so that rotation can be told from different arguments.
+#[derive(Clone)]
+pub struct HashKey {
+    mac: Hmac<Sha256>,
+    /// The first 8 hex digits of the key's SHA-256.
+    id: String,
+}
+
+/// A shorter key could be guessed from a hash of known arguments.
+const KEY_BYTES_MIN: usize = 16;
+
+impl HashKey {
+    /// `None` for a key of fewer than 16 bytes.
+    #[must_use]
+    pub fn new(key: &[u8]) -> Option<Self> {
+        if key.len() < KEY_BYTES_MIN {
+            return None;
+        }
+        let mut id = hex::encode(Sha256::digest(key));
+        id.truncate(8);
+        let mac = Hmac::new_from_slice(key).ok()?;
+        Some(Self { mac, id })
+    }
+
+    /// `hmac-sha256:<key id>:<hex>` over the canonical JSON (RFC 8785) of `arguments`. `None` for what has
+    /// no canonical form: no JSON, nested deeper than 128, or a number beyond a double.
+    #[must_use]
+    pub fn hash(&self, arguments: &[u8]) -> Option<String> {
+        let value: Value = serde_json::from_slice(arguments).ok()?;
+        let mut sink = MacWriter(self.mac.clone());
+        write_canonical(&value, &mut sink).ok()?;
+        let digest = hex::encode(sink.0.finalize().into_bytes());
+        Some(format!("hmac-sha256:{}:{digest}", self.id))
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+struct MacWriter(Hmac<Sha256>);
+
+impl io::Write for MacWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// RFC 8785 in one pass: the general serializer copies each level once more, which a caller could make
+/// expensive by nesting.
+fn write_canonical(value: &Value, out: &mut impl io::Write) -> io::Result<()> {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<_> = map.iter().collect();
+            // Section 3.2.3: names sort by their UTF-16 code units.
+            members.sort_unstable_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            out.write_all(b"{")?;
+            for (i, (name, member)) in members.into_iter().enumerate() {
+                if i > 0 {
+                    out.write_all(b",")?;
+                }
+                serde_json::to_writer(&mut *out, name)?;
+                out.write_all(b":")?;
+                write_canonical(member, out)?;
+            }
+            out.write_all(b"}")
+        }
+        Value::Array(items) => {
+            out.write_all(b"[")?;
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.write_all(b",")?;
+                }
+                write_canonical(item, out)?;
+            }
+            out.write_all(b"]")
+        }
+        // Section 3.2.2.3: numbers as ECMAScript prints a double.
+        Value::Number(number) => out.write_all(&serde_json_canonicalizer::to_vec(number)?),
+        // serde_json escapes strings as section 3.2.2.2 asks.
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(serde_json::to_writer(out, value)?),
+    }
+}
+
+/// The names of the arguments that `known` knows, sorted, and how many others there are. `None` for what
+/// is not an object.
+pub(super) fn names<const MAX: usize>(arguments: &[u8], known: impl Fn(&str) -> bool) -> Option<(TextList<MAX>, u64)> {
+    let mut deserializer = serde_json::Deserializer::from_slice(arguments);
+    let (known, unknown) = deserializer.deserialize_map(Names(known)).ok()?;
+    let mut list = TextList::default();
+    for name in known {
+        if !list.push(name) {
+            break;
+        }
+    }
+    Some((list, unknown))
+}
+
+struct Names<F>(F);
+
+impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Names<F> {
+    type Value = (BTreeSet<Text>, u64);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut known = BTreeSet::new();
+        let mut unknown = 0;
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            map.next_value::<IgnoredAny>()?;
+            match Text::new(&name) {
+                Some(text) if (self.0)(&name) => {
+                    known.insert(text);
+                }
+                _ => unknown += 1,
+            }
+        }
+        Ok((known, unknown))
+    }
+}

@@ -1,0 +1,226 @@
+//! The bounded queue between the calls and the writer.
+//!
+//! Promises: [`Queue::push`] takes constant time and never waits; at most [`CAPACITY`] events are held;
+//! when it is full the oldest of the least important lane falls out, never anything more important than
+//! what comes in; each loss is counted once. Sequence numbers are given in the order of the queue.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use events::{Body, Dropped, DroppedCause, Event, EventsDropped, Moment, Repeat};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Notify;
+use ulid::Ulid;
+
+use super::metrics::{AuditMetrics, SHUTDOWN};
+
+/// Events that wait for Redis at most.
+pub(super) const CAPACITY: usize = 10_000;
+/// Events of one pipeline at most.
+pub(super) const BATCH: usize = 64;
+
+/// How important an event is when there is no room for all; the least important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// Refusals of strangers: anybody can cause them.
+    Refusal,
+    /// What the gateway says about itself.
+    Operational,
+    /// Calls of known principals.
+    Call,
+}
+
+impl Lane {
+    pub(super) const ALL: [Self; 3] = [Self::Refusal, Self::Operational, Self::Call];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refusal => "refusal",
+            Self::Operational => "operational",
+            Self::Call => "call",
+        }
+    }
+
+    const fn dropped(self) -> Dropped {
+        match self {
+            Self::Refusal => Dropped::Refusals,
+            Self::Operational => Dropped::Operational,
+            Self::Call => Dropped::Calls,
+        }
+    }
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the writer at the first event and when a batch is full.
+    pub(super) ready: Notify,
+    made: [Counter; events::Class::ALL.len()],
+    metrics: AuditMetrics,
+}
+
+struct State {
+    lanes: [VecDeque<Event>; Lane::ALL.len()],
+    length: usize,
+    /// The next sequence number of this instance.
+    seq: u64,
+    /// Why the queue is not being emptied fast enough, if it should fill now.
+    obstacle: DroppedCause,
+    /// What has not been announced yet, by lane and cause.
+    losses: [[Option<EventsDropped>; DroppedCause::ALL.len()]; Lane::ALL.len()],
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(metrics: AuditMetrics) -> Self {
+        Self {
+            state: Mutex::new(State {
+                lanes: Default::default(),
+                length: 0,
+                seq: 1,
+                obstacle: DroppedCause::RedisUnavailable,
+                losses: Default::default(),
+                closed: false,
+            }),
+            ready: Notify::new(),
+            made: std::array::from_fn(|i| metrics.events_of(events::Class::ALL[i])),
+            metrics,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an event in, and lets the least important one fall out when there is no room.
+    pub(super) fn push(&self, lane: Lane, at: Moment, body: Body, repeat: Option<Repeat>) {
+        let id = Ulid::from_parts(at.unix_ms(), rand::random());
+        self.made[body.name().class() as usize].inc();
+        let mut event = Event { id, at, seq: 0, repeat, body };
+        let mut state = self.lock();
+        event.seq = state.next_seq();
+        if state.closed {
+            self.metrics.dropped_of(lane, SHUTDOWN).inc();
+            return;
+        }
+        let fallen = if state.length < CAPACITY {
+            None
+        } else {
+            // A lane that is empty has nothing to give; the event's own lane has at least itself.
+            let victim =
+                Lane::ALL.into_iter().find(|l| *l >= lane || !state.lanes[*l as usize].is_empty()).unwrap_or(lane);
+            match state.lanes[victim as usize].pop_front() {
+                Some(oldest) => {
+                    state.length -= 1;
+                    state.count_loss(victim, oldest.at);
+                    Some((victim, oldest))
+                }
+                None => {
+                    state.count_loss(lane, event.at);
+                    let cause = state.obstacle;
+                    drop(state);
+                    self.metrics.dropped_of(lane, cause.as_str()).inc();
+                    return;
+                }
+            }
+        };
+        state.lanes[lane as usize].push_back(event);
+        state.length += 1;
+        let length = state.length;
+        let cause = state.obstacle;
+        self.metrics.queue_length.set(length as i64);
+        drop(state);
+        // The oldest is freed and counted only here, outside the lock.
+        if let Some((victim, _oldest)) = fallen {
+            self.metrics.dropped_of(victim, cause.as_str()).inc();
+        }
+        if length == 1 || length == BATCH {
+            self.ready.notify_one();
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().length
+    }
+
+    /// Takes the oldest events, at most `count`.
+    pub(super) fn take(&self, count: usize) -> Vec<(Lane, Event)> {
+        let mut state = self.lock();
+        let mut batch = Vec::with_capacity(count.min(state.length));
+        while batch.len() < count {
+            let oldest =
+                Lane::ALL.into_iter().filter_map(|lane| Some((state.lanes[lane as usize].front()?.seq, lane))).min();
+            let Some((lane, event)) =
+                oldest.and_then(|(_, lane)| Some((lane, state.lanes[lane as usize].pop_front()?)))
+            else {
+                break;
+            };
+            state.length -= 1;
+            batch.push((lane, event));
+        }
+        self.metrics.queue_length.set(state.length as i64);
+        batch
+    }
+
+    /// Takes what was lost since the last announcement, as the events that announce it.
+    pub(super) fn take_losses(&self, now: Moment) -> Vec<Event> {
+        let mut state = self.lock();
+        let losses: Vec<EventsDropped> = state.losses.iter_mut().flatten().filter_map(Option::take).collect();
+        losses
+            .into_iter()
+            .map(|loss| {
+                let body = Body::EventsDropped(loss);
+                self.made[body.name().class() as usize].inc();
+                Event {
+                    id: Ulid::from_parts(now.unix_ms(), rand::random()),
+                    at: now,
+                    seq: state.next_seq(),
+                    repeat: None,
+                    body,
+                }
+            })
+            .collect()
+    }
+
+    /// Says why the queue fills, if it should fill from now on.
+    pub(super) fn set_obstacle(&self, obstacle: DroppedCause) {
+        self.lock().obstacle = obstacle;
+    }
+
+    /// Takes nothing in any more, and counts what is left as lost. Returns how many those are.
+    pub(super) fn close(&self) -> usize {
+        let mut state = self.lock();
+        state.closed = true;
+        let left = std::mem::take(&mut state.length);
+        for lane in Lane::ALL {
+            let events = std::mem::take(&mut state.lanes[lane as usize]);
+            self.metrics.dropped_of(lane, SHUTDOWN).inc_by(events.len() as u64);
+        }
+        self.metrics.queue_length.set(0);
+        left
+    }
+}
+
+impl State {
+    fn next_seq(&mut self) -> u64 {
+        let seq = self.seq;
+        self.seq += 1;
+        seq
+    }
+
+    fn count_loss(&mut self, lane: Lane, at: Moment) {
+        let cause = self.obstacle;
+        let loss = self.losses[lane as usize][cause as usize].get_or_insert(EventsDropped {
+            what: lane.dropped(),
+            count: 0,
+            from: at,
+            to: at,
+            cause,
+        });
+        loss.count += 1;
+        loss.from = loss.from.min(at);
+        loss.to = loss.to.max(at);
+    }
+}
