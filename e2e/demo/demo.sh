@@ -81,6 +81,19 @@ call_tool() {
   trap - EXIT
 }
 
+# The event of the call, which is in the stream some milliseconds after the answer.
+show_event() {
+  local stream event='' deadline=$((SECONDS + 10))
+  stream="audit:{$(kubectl --namespace "$namespace" get pool open -o jsonpath='{.metadata.uid}')}:events"
+  while [ -z "$event" ] && [ "$SECONDS" -lt "$deadline" ]; do
+    event=$(kubectl --namespace "$namespace" exec open-redis-0 -- redis-cli --raw XREVRANGE "$stream" + - COUNT 50 |
+      jq -Rc 'fromjson? | objects | select(.event == "tool_call")' | head -n 1) || true
+    [ -n "$event" ] || sleep 0.5
+  done
+  [ -n "$event" ] || fail "the call left no event in the audit stream"
+  jq '{timestamp, event, status, "auth.method", "agent.name", "mcp.server_name", "tool.name", "tool.parameter_fields", "duration.total_ms"}' <<< "$event"
+}
+
 up() {
   mkdir -p "$state"
   if [ "$cluster" = local ]; then
@@ -118,6 +131,9 @@ up() {
 
   step "one tool call through the pool, with the official Python client"
   call_tool
+
+  step "its event in the audit stream (some of the fields)"
+  show_event
   next_steps
 }
 
