@@ -23,13 +23,14 @@ build: ## Build every binary in release mode
 	cargo build --workspace --release --locked
 
 .PHONY: generate
-generate: ## Write the generated files: CRDs, event schema, chart copies
+generate: ## Write the generated files: CRDs, event schema and samples, chart copies
 	@$(MAKE) -s --no-print-directory generate-into OUT=.
 
 # One recipe for writing and for checking, so that the two can not differ.
 .PHONY: generate-into
 generate-into:
 	@cargo run -q --locked -p crds --example generate -- $(OUT)/crds/yaml >/dev/null
+	@cargo run -q --locked -p events --example generate -- $(OUT)/events >/dev/null
 	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
 
 .PHONY: packages
@@ -86,11 +87,16 @@ check-generated:
 	if [ "$$stale" -ne 0 ]; then echo "generated files are stale: run 'make generate' and commit the difference" >&2; exit 1; fi
 
 .PHONY: test
-test: packages check test-unit test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
+test: packages check test-unit test-conformance test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
 
 .PHONY: test-unit
-test-unit: ## Tests that need no cluster
+test-unit: packages ## Tests that need no cluster: unit, golden, and Armor with official clients, servers and a real Redis
+	@$(STAGE) "protocol peers" armor/tests/peers/setup.sh
 	@$(STAGE) "unit tests" cargo test -q --workspace --exclude e2e --locked
+
+.PHONY: test-conformance
+test-conformance: packages ## The official MCP conformance suite through Armor
+	@$(STAGE) "conformance" armor/tests/conformance/run.sh
 
 # The tests have a cluster of their own beside the one of the demo. KEEP=1 leaves it running.
 TEST_CLUSTER := CLUSTER_NAME=test CLUSTER_INDEX=1
