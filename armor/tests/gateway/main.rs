@@ -1,0 +1,18 @@
+//! Armor as its users see it: the real binary, real MCP clients and servers, a real Redis.
+//!
+//! One test binary, so that it is linked once. Servers that are made here are doubles, and only for what a real
+//! one does not do: faults, exact bytes, exact times. They are named so.
+
+mod harness;
+
+mod admin;
+mod auth;
+mod bytes;
+mod count;
+mod drain;
+mod eras;
+mod faults;
+mod interop;
+mod lists;
+mod reload;
+mod sessions;
