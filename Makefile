@@ -10,7 +10,7 @@ STAGE := .ci/stage
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ai-gateway-operator
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
-SCRIPTS = $(shell git ls-files -co --exclude-standard -- '*.sh' .ci)
+SCRIPTS = $(shell git ls-files -co --exclude-standard -- '*.sh' .ci e2e/cluster/clusterctl)
 
 -include e2e/cluster/cluster.mk
 
