@@ -29,6 +29,17 @@ done < <(
   grep -oE '^\| `[A-Z][A-Za-z`, ]+` \|' "$document" | grep -oE '[A-Z][A-Za-z]+' | sort -u
 )
 
+# Names of metrics, by the file that registers them.
+while read -r prefix source; do
+  while read -r name; do
+    if grep -qE "\`${prefix}_${name}(_total)?\`" docs/reference/metrics.md; then ok; else not_ok "docs/reference/metrics.md does not explain ${prefix}_$name"; fi
+  done < <(tr '\n' ' ' < "$source" | grep -oE 'register\( *"[a-z_]+"' | grep -oE '"[a-z_]+"' | tr -d '"')
+done << 'END'
+ai_gateway_operator operator/src/metrics.rs
+armor armor/src/metrics.rs
+armor_audit armor/src/audit/metrics.rs
+END
+
 while IFS=: read -r file link; do
   target=${link#*](}
   target=${target%)}
