@@ -1,0 +1,225 @@
+//! What others do to children, what restarts do, and that the end does not depend on the way.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_json, masked};
+use serde_json::{Value, json};
+
+use crate::{CHILDREN, MANAGED, pool, workload};
+
+const OPERATOR: &str = "deployment/ai-gateway-operator";
+
+/// Children by kind and name, masked.
+fn children(ns: &Namespace) -> Result<BTreeMap<String, Value>> {
+    let list = ns.list(CHILDREN, MANAGED)?;
+    Ok(list
+        .into_iter()
+        .map(|object| {
+            let key = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            let text = masked(object).to_string().replace(&ns.name, "(namespace)");
+            (key, serde_json::from_str(&text).unwrap_or_default())
+        })
+        .collect())
+}
+
+fn versions(ns: &Namespace) -> Result<BTreeMap<String, Value>> {
+    let kinds = format!("{CHILDREN},pools,mcpservers");
+    let list = kubectl_json(&["-n", &ns.name, "get", &kinds])?;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    Ok(items
+        .into_iter()
+        .map(|o| (format!("{} {}", o["kind"], o["metadata"]["name"]), o["metadata"]["resourceVersion"].clone()))
+        .collect())
+}
+
+/// Removes one child of each kind and changes others.
+fn vandalize(ns: &Namespace) -> Result<()> {
+    let removed = [
+        "serviceaccount/prod-armor",
+        "configmap/prod-armor",
+        "service/prod-redis",
+        "networkpolicy/prod-armor",
+        "deployment/tickets-mcp",
+    ];
+    for object in removed {
+        ns.kubectl(&["delete", object, "--wait=true", "--timeout=60s"])?;
+    }
+    ns.patch("deployment", "prod-armor", &json!({"spec": {"replicas": 0}}))?;
+    ns.patch("service", "prod-armor", &json!({"spec": {"selector": {"app.kubernetes.io/name": "nobody"}}}))?;
+    ns.patch("networkpolicy", "prod-redis", &json!({"spec": {"ingress": [{}]}}))?;
+    ns.patch(
+        "serviceaccount",
+        "prod-redis",
+        &json!({"metadata": {"labels": {"app.kubernetes.io/component": "stolen"}}}),
+    )?;
+    Ok(())
+}
+
+fn healed(ns: &Namespace, before: &BTreeMap<String, Value>) -> Result<()> {
+    eventually("every child is as before", Duration::from_secs(60), || {
+        let now = children(ns)?;
+        for (key, object) in before {
+            ensure!(
+                now.get(key) == Some(object),
+                "{key} is {:?}\nand was {object}",
+                now.get(key).map(Value::to_string)
+            );
+        }
+        ensure!(now.len() == before.len(), "{:?}", now.keys());
+        Ok(())
+    })
+}
+
+fn scale_operator(replicas: usize) -> Result<()> {
+    kubectl(&["-n", SYSTEM, "scale", OPERATOR, &format!("--replicas={replicas}")])?;
+    eventually("the operator is scaled", Duration::from_secs(60), || {
+        let pods = kubectl_json(&["-n", SYSTEM, "get", "pods", "-l", "app=ai-gateway-operator"])?;
+        let count = pods["items"].as_array().map_or(0, Vec::len);
+        ensure!(count == replicas, "{count} Pods");
+        Ok(())
+    })?;
+    if replicas > 0 {
+        kubectl(&["-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=60s"])?;
+    }
+    Ok(())
+}
+
+/// Identity in the lease; empty when nobody holds it.
+fn leader() -> Result<String> {
+    let lease = kubectl_json(&["-n", SYSTEM, "get", "lease", "ai-gateway-operator"])?;
+    Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn children_that_are_removed_or_changed_come_back_with_the_operator_up_and_after_it_was_down() -> Result<()> {
+    let ns = Namespace::new("e2e-drift")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", ""), 60)?;
+    let before = children(&ns)?;
+    vandalize(&ns)?;
+    healed(&ns, &before)?;
+    ns.active("prod", 90)?;
+
+    scale_operator(0)?;
+    let vandalized = vandalize(&ns);
+    scale_operator(2)?;
+    vandalized?;
+    healed(&ns, &before)?;
+    ns.active("prod", 90)?;
+    Ok(())
+}
+
+#[test]
+fn a_restart_of_a_converged_operator_writes_nothing() -> Result<()> {
+    let ns = Namespace::new("e2e-restart")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", ""), 60)?;
+    // What is still on its way is the cluster's: two equal looks, some time apart, are the converged state.
+    let mut last = versions(&ns)?;
+    let before = eventually("the namespace is quiet", Duration::from_secs(60), || {
+        std::thread::sleep(Duration::from_secs(3));
+        let now = versions(&ns)?;
+        let quiet = now == last;
+        last.clone_from(&now);
+        ensure!(quiet, "it changes");
+        Ok(now)
+    })?;
+    scale_operator(0)?;
+    scale_operator(2)?;
+    eventually("the new leader has reconciled", Duration::from_secs(60), || {
+        let metrics = operator_metrics(&leader()?)?;
+        let done = metrics.lines().any(|l| l.starts_with("ai_gateway_operator_reconciles_total{kind=\"McpServer\""));
+        ensure!(done, "{metrics}");
+        Ok(())
+    })?;
+    let after = versions(&ns)?;
+    ensure!(before == after, "before {before:?}\nafter {after:?}");
+    let metrics = operator_metrics(&leader()?)?;
+    let writes: Vec<&str> = metrics
+        .lines()
+        .filter(|l| {
+            l.contains("status_writes_total{")
+                || l.contains("verb=\"Apply\"")
+                || l.contains("verb=\"Create\"")
+                || l.contains("verb=\"Delete\"")
+        })
+        .collect();
+    ensure!(writes.is_empty(), "{writes:?}");
+    Ok(())
+}
+
+/// Metrics of an operator's Pod, through the API server.
+pub fn operator_metrics(pod: &str) -> Result<String> {
+    ensure!(!pod.is_empty(), "nobody leads");
+    kubectl(&["get", "--raw", &format!("/api/v1/namespaces/{SYSTEM}/pods/{pod}:8080/proxy/metrics")])
+}
+
+#[test]
+fn the_second_replica_takes_over_within_20_s_of_the_leaders_death() -> Result<()> {
+    let ns = Namespace::new("e2e-failover")?;
+    ns.apply(&pool("prod"))?;
+    ns.active("prod", 120)?;
+    let first = eventually("somebody leads", Duration::from_secs(30), || {
+        let leader = leader()?;
+        ensure!(!leader.is_empty(), "nobody does");
+        Ok(leader)
+    })?;
+    kubectl(&["-n", SYSTEM, "delete", "pod", &first, "--grace-period=0", "--force"])?;
+    let died = Instant::now();
+    ns.patch("pool", "prod", &json!({"spec": {"armor": {"service": {"port": 8088}}}}))?;
+    eventually("another replica applies the edit", Duration::from_secs(20), || {
+        let port = ns.get("service", "prod-armor")?["spec"]["ports"][0]["port"].clone();
+        ensure!(port == 8088, "the port is {port}");
+        Ok(())
+    })?;
+    eprintln!("another replica took over after {:.1} s", died.elapsed().as_secs_f32());
+    ensure!(leader()? != first, "the dead replica holds the lease");
+    kubectl(&["-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=60s"])?;
+    Ok(())
+}
+
+#[test]
+fn the_end_state_after_kills_in_the_middle_equals_a_fresh_creation() -> Result<()> {
+    let chaos = Namespace::new("e2e-chaos")?;
+    chaos.kubectl(&["create", "configmap", "foreign", "--from-literal=a=b"])?;
+    let foreign = chaos.get("configmap", "foreign")?;
+    let steps: [&dyn Fn() -> Result<()>; 6] = [
+        &|| chaos.apply(&(pool("prod") + &workload("tickets", "prod"))).map(drop),
+        &|| {
+            chaos
+                .patch("pool", "prod", &json!({"spec": {"armor": {"replicas": 2, "service": {"port": 8081}}}}))
+                .map(drop)
+        },
+        &|| chaos.apply(&workload("wiki", "prod")).map(drop),
+        &|| chaos.kubectl(&["delete", "mcpserver", "tickets", "--wait=false"]).map(drop),
+        &|| chaos.kubectl(&["delete", "pool", "prod"]).map(drop),
+        &|| chaos.apply(&(pool("prod") + &workload("tickets", "prod"))).map(drop),
+    ];
+    for step in steps {
+        step()?;
+        // In the middle of the work that the step caused, whatever that is at this moment.
+        let leader = leader()?;
+        if !leader.is_empty() {
+            kubectl(&["-n", SYSTEM, "delete", "pod", &leader, "--grace-period=0", "--force", "--ignore-not-found"])?;
+        }
+    }
+    kubectl(&["-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=90s"])?;
+    chaos.active("prod", 150)?;
+    for server in ["tickets", "wiki"] {
+        chaos.condition("mcpserver", server, ("Ready", "True", ""), 90)?;
+    }
+    let fresh = Namespace::new("e2e-chaos-fresh")?;
+    fresh.apply(&(pool("prod") + &workload("tickets", "prod") + &workload("wiki", "prod")))?;
+    fresh.active("prod", 120)?;
+    for server in ["tickets", "wiki"] {
+        fresh.condition("mcpserver", server, ("Ready", "True", ""), 90)?;
+    }
+    let want = children(&fresh)?;
+    healed(&chaos, &want).context("the end state differs from a fresh creation")?;
+    ensure!(chaos.get("configmap", "foreign")? == foreign, "a foreign object was changed");
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! Create, edit, scale, delete.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::{Namespace, eventually, kubectl_json};
+use serde_json::{Value, json};
+
+use crate::{CHILDREN, MANAGED, pool, remote, workload};
+
+/// Calls a tool through a pool with the official Python client; gives what it prints.
+pub fn call(namespace: &Namespace, pool: &str, tool: &str, arguments: &str, key: Option<&str>) -> Result<String> {
+    let service = namespace.get("service", &format!("{pool}-armor"))?;
+    let address = service["spec"]["clusterIP"].as_str().context("a cluster address")?;
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/demo");
+    let python = Command::new(format!("{root}/python.sh")).output()?;
+    let python = String::from_utf8(python.stdout)?.trim().to_owned();
+    let mut client = Command::new(python);
+    client.args([&format!("{root}/client.py"), &format!("http://{address}/mcp"), tool, arguments]);
+    if let Some(key) = key {
+        client.env("MCP_API_KEY", key);
+    }
+    let output = client.output()?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "{said}");
+    Ok(said)
+}
+
+/// `tool_call` events in the pool's stream.
+fn tool_calls(namespace: &Namespace, pool: &str) -> Result<usize> {
+    let uid = namespace.get("pool", pool)?["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let stream = format!("audit:{{{uid}}}:events");
+    let pod = format!("{pool}-redis-0");
+    let entries = namespace.kubectl(&["exec", &pod, "--", "redis-cli", "XRANGE", &stream, "-", "+"])?;
+    Ok(entries.lines().filter(|line| line.contains("\"event\":\"tool_call\"")).count())
+}
+
+#[test]
+fn a_client_calls_a_tool_through_a_pool_and_the_call_is_one_event() -> Result<()> {
+    let ns = Namespace::new("e2e-call")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    ensure!(tool_calls(&ns, "prod")? == 0, "nobody has called yet");
+    let said = call(&ns, "prod", "tickets__echo", r#"{"text":"hello"}"#, None)?;
+    ensure!(said.contains("tickets: hello"), "{said}");
+    eventually("the call is in the stream", Duration::from_secs(10), || {
+        let count = tool_calls(&ns, "prod")?;
+        ensure!(count == 1, "{count} events");
+        Ok(())
+    })?;
+    let table = ns.kubectl(&["get", "pool"])?;
+    let columns: Vec<&str> = table.lines().next().unwrap_or_default().split_whitespace().collect();
+    ensure!(columns == ["NAME", "STATUS", "ARMOR", "SERVERS", "VERSION", "AGE"], "{table}");
+    ensure!(table.contains("Active") && table.contains("1/1"), "{table}");
+    let table = ns.kubectl(&["get", "mcps"])?;
+    ensure!(table.lines().nth(1).is_some_and(|row| row.contains("True") && row.contains("Connected")), "{table}");
+    Ok(())
+}
+
+#[test]
+fn a_new_server_is_served_by_every_replica_within_seconds() -> Result<()> {
+    let ns = Namespace::new("e2e-sync")?;
+    ns.apply(&(pool("prod") + &workload("first", "prod")))?;
+    ns.patch("pool", "prod", &json!({"spec": {"armor": {"replicas": 2}}}))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "first", ("Ready", "True", ""), 60)?;
+    let pods = |ns: &Namespace| -> Result<Vec<Value>> {
+        let list = ns.list("pods", "app.kubernetes.io/component=armor")?;
+        Ok(list.into_iter().map(|pod| pod["metadata"]["uid"].clone()).collect())
+    };
+    let before = pods(&ns)?;
+    let started = Instant::now();
+    ns.apply(&remote("second", "prod", &format!("http://first-mcp.{}.svc:8080/mcp", ns.name)))?;
+    // Ready needs every replica in sync with a configuration that has this server.
+    ns.condition("mcpserver", "second", ("Ready", "True", ""), 15)?;
+    eprintln!("a new server was served by every replica after {:.1} s", started.elapsed().as_secs_f32());
+    ensure!(pods(&ns)? == before, "a configuration change rolled Pods");
+    Ok(())
+}
+
+#[test]
+fn every_edit_reaches_its_child() -> Result<()> {
+    let ns = Namespace::new("e2e-edit")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.kubectl(&["create", "secret", "generic", "own-hash", "--from-literal=k=0123456789abcdef"])?;
+    ns.active("prod", 120)?;
+    let template = "/spec/template/spec";
+    let edits: Vec<(&str, &str, Value, &str, &str, String, Value)> = vec![
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"replicas": 2}}),
+            "deployment",
+            "prod-armor",
+            "/spec/replicas".into(),
+            json!(2),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"podDisruptionBudget": {"maxUnavailable": "50%"}}}),
+            "pdb",
+            "prod-armor",
+            "/spec/maxUnavailable".into(),
+            json!("50%"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"service": {"port": 8081}}}),
+            "service",
+            "prod-armor",
+            "/spec/ports/0/port".into(),
+            json!(8081),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"service": {"type": "NodePort"}}}),
+            "service",
+            "prod-armor",
+            "/spec/type".into(),
+            json!("NodePort"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"service": {"annotations": {"a": "b"}}}}),
+            "service",
+            "prod-armor",
+            "/metadata/annotations/a".into(),
+            json!("b"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"resources": {"requests": {"cpu": "0.02"}}}}),
+            "deployment",
+            "prod-armor",
+            format!("{template}/containers/0/resources/requests/cpu"),
+            json!("20m"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"pod": {"annotations": {"x": "y"}}}}),
+            "deployment",
+            "prod-armor",
+            "/spec/template/metadata/annotations/x".into(),
+            json!("y"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"pod": {"labels": {"x": "y"}}}}),
+            "deployment",
+            "prod-armor",
+            "/spec/template/metadata/labels/x".into(),
+            json!("y"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"pod": {"tolerations": [{"key": "k", "operator": "Exists"}]}}}),
+            "deployment",
+            "prod-armor",
+            format!("{template}/tolerations/0/key"),
+            json!("k"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"armor": {"pod": {"imagePullSecrets": [{"name": "pull"}]}}}),
+            "deployment",
+            "prod-armor",
+            format!("{template}/imagePullSecrets/0/name"),
+            json!("pull"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"networkPolicy": {"allowFrom": [{"podSelector": {"matchLabels": {"a": "b"}}}]}}),
+            "networkpolicy",
+            "prod-armor",
+            "/spec/ingress/0/from/0/podSelector/matchLabels/a".into(),
+            json!("b"),
+        ),
+        (
+            "pool",
+            "prod",
+            json!({"redis": {"managed": {"resources": {"requests": {"cpu": "15m"}}}}}),
+            "statefulset",
+            "prod-redis",
+            format!("{template}/containers/0/resources/requests/cpu"),
+            json!("15m"),
+        ),
+        (
+            "mcpserver",
+            "tickets",
+            json!({"workload": {"replicas": 2}}),
+            "deployment",
+            "tickets-mcp",
+            "/spec/replicas".into(),
+            json!(2),
+        ),
+        (
+            "mcpserver",
+            "tickets",
+            json!({"workload": {"env": [{"name": "A", "value": "1"}]}}),
+            "deployment",
+            "tickets-mcp",
+            format!("{template}/containers/0/env/0/name"),
+            json!("A"),
+        ),
+        (
+            "mcpserver",
+            "tickets",
+            json!({"workload": {"resources": {"limits": {"memory": "1024Mi"}}}}),
+            "deployment",
+            "tickets-mcp",
+            format!("{template}/containers/0/resources/limits/memory"),
+            json!("1Gi"),
+        ),
+        (
+            "mcpserver",
+            "tickets",
+            json!({"workload": {"pod": {"labels": {"z": "1"}}}}),
+            "deployment",
+            "tickets-mcp",
+            "/spec/template/metadata/labels/z".into(),
+            json!("1"),
+        ),
+    ];
+    for (kind, name, spec, child_kind, child, pointer, expected) in edits {
+        ns.patch(kind, name, &json!({"spec": spec}))?;
+        eventually(&format!("{spec} reaches {child_kind} {child}"), Duration::from_secs(15), || {
+            let live = ns.get(child_kind, child)?;
+            let seen = live.pointer(&pointer).cloned().unwrap_or_default();
+            ensure!(seen == expected, "{pointer} is {seen}");
+            Ok(())
+        })?;
+    }
+    let documents = [
+        (json!({"armor": {"hosts": ["mcp.example.com"]}}), "mcp.example.com"),
+        (json!({"armor": {"logLevel": "debug"}}), "logLevel: debug"),
+        (json!({"audit": {"parameters": "Names"}}), "parameters: Names"),
+        (json!({"audit": {"streamMaxBytes": "8Mi"}}), "streamMaxBytes: 8388608"),
+        (json!({"armor": {"hosts": null}}), "port: 8080"),
+    ];
+    for (spec, text) in documents {
+        ns.patch("pool", "prod", &json!({"spec": spec}))?;
+        config_has(&ns, text)?;
+    }
+    for (spec, text) in
+        [(json!({"timeout": "7s"}), "timeout: 7s"), (json!({"tools": {"allow": ["ec*"], "deny": ["add"]}}), "ec*")]
+    {
+        ns.patch("mcpserver", "tickets", &json!({"spec": spec}))?;
+        config_has(&ns, text)?;
+    }
+    ns.patch("pool", "prod", &json!({"spec": {"networkPolicy": {"enabled": false}}}))?;
+    eventually("policies are removed", Duration::from_secs(15), || {
+        let left = ns.list("networkpolicies", MANAGED)?;
+        ensure!(left.is_empty(), "{} are left", left.len());
+        Ok(())
+    })?;
+    ns.active("prod", 120)?;
+    Ok(())
+}
+
+fn config_has(ns: &Namespace, text: &str) -> Result<()> {
+    eventually(&format!("armor.yaml has {text:?}"), Duration::from_secs(15), || {
+        let map = ns.get("configmap", "prod-armor")?;
+        let yaml = map["data"]["armor.yaml"].as_str().unwrap_or_default();
+        ensure!(yaml.contains(text), "{yaml}");
+        Ok(())
+    })
+}
+
+#[test]
+fn kubectl_scale_works_on_a_pool_and_one_replica_has_no_budget() -> Result<()> {
+    let ns = Namespace::new("e2e-scale")?;
+    ns.apply(&pool("prod"))?;
+    ns.active("prod", 120)?;
+    ns.kubectl(&["scale", "pool", "prod", "--replicas=2"])?;
+    ns.active("prod", 60)?;
+    ns.get("pdb", "prod-armor")?;
+    ensure!(kubectl_json(&["-n", &ns.name, "get", "pool", "prod"])?["status"]["display"]["armor"] == "2/2", "2/2");
+    ns.kubectl(&["scale", "pool", "prod", "--replicas=1"])?;
+    ns.active("prod", 60)?;
+    eventually("the budget is removed", Duration::from_secs(15), || {
+        ensure!(ns.get("pdb", "prod-armor").is_err(), "it is still there");
+        Ok(())
+    })?;
+    ns.kubectl(&["scale", "pool", "prod", "--replicas=0"])?;
+    ns.condition("pool", "prod", ("ArmorReady", "True", "ScaledToZero"), 60)?;
+    Ok(())
+}
+
+#[test]
+fn a_deleted_pool_takes_its_children_and_nothing_else() -> Result<()> {
+    let ns = Namespace::new("e2e-delete")?;
+    let other = Namespace::new("e2e-delete-other")?;
+    ns.apply(&(pool("one") + "---\n" + &pool("two") + &workload("tickets", "one")))?;
+    other.apply(&pool("one"))?;
+    ns.kubectl(&["create", "configmap", "foreign", "--from-literal=a=b"])?;
+    ns.kubectl(&["create", "secret", "generic", "foreign", "--from-literal=a=b"])?;
+    for (namespace, name) in [(&ns, "one"), (&ns, "two"), (&other, "one")] {
+        namespace.active(name, 120)?;
+    }
+    ns.condition("mcpserver", "tickets", ("Ready", "True", ""), 60)?;
+    let settled = |namespace: &Namespace, selector: &str| -> Result<Vec<(Value, Value)>> {
+        let list = namespace.list("secrets,configmaps,services,serviceaccounts,networkpolicies", selector)?;
+        Ok(list.iter().map(|o| (o["metadata"]["name"].clone(), o["metadata"]["resourceVersion"].clone())).collect())
+    };
+    let (two, elsewhere) = (settled(&ns, "aigateway.dev/pool=two")?, settled(&other, MANAGED)?);
+    let foreign = |ns: &Namespace| -> Result<(Value, Value)> {
+        Ok((
+            ns.get("configmap", "foreign")?["metadata"]["resourceVersion"].clone(),
+            ns.get("secret", "foreign")?["metadata"]["resourceVersion"].clone(),
+        ))
+    };
+    let foreign_before = foreign(&ns)?;
+
+    ns.kubectl(&["delete", "pool", "one", "--timeout=60s"])?;
+    eventually("the children of pool one are gone", Duration::from_secs(60), || {
+        let left: Vec<Value> = ns
+            .list(CHILDREN, "app.kubernetes.io/instance=one")?
+            .iter()
+            .map(|o| o["metadata"]["name"].clone())
+            .collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
+    let lost = ns.condition("mcpserver", "tickets", ("Accepted", "False", "PoolNotFound"), 30)?;
+    ensure!(lost["message"].as_str().is_some_and(|m| m.contains("one") && m.contains("spec.poolRef.name")), "{lost}");
+    ns.get("deployment", "tickets-mcp").context("the server outlives its pool")?;
+    ensure!(settled(&ns, "aigateway.dev/pool=two")? == two, "pool two was touched");
+    ensure!(settled(&other, MANAGED)? == elsewhere, "the pool of the same name elsewhere was touched");
+    ensure!(foreign(&ns)? == foreign_before, "a foreign object was touched");
+
+    // The server heals by itself when its pool comes back.
+    ns.apply(&pool("one"))?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 120)?;
+    ns.kubectl(&["delete", "mcpserver", "tickets", "--timeout=60s"])?;
+    eventually("the server's children are gone", Duration::from_secs(60), || {
+        let left = ns.list(CHILDREN, "app.kubernetes.io/component=mcp-server")?;
+        ensure!(left.is_empty(), "{} are left", left.len());
+        Ok(())
+    })?;
+    if ns.get("pool", "one")?["status"]["phase"] != "Active" {
+        bail!("the pool suffered from the deletion of its server");
+    }
+    Ok(())
+}
