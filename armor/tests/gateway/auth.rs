@@ -46,8 +46,8 @@ async fn only_holders_of_a_key_call_and_the_key_goes_no_further() {
     }
 
     let client = Legacy::connect_as(&armor.url, Some("agw_alice")).await;
-    let answer = client.call("crm__echo", json!({"text": "hi", "secret-name": 1})).await;
-    assert_eq!(answer["result"]["content"][0]["text"], r#"{"text":"hi","secret-name":1}"#);
+    let answer = client.call("crm__echo", json!({"secret-name": 1, "text": "hi"})).await;
+    assert_eq!(answer["result"]["content"][0]["text"], r#"{"secret-name":1,"text":"hi"}"#);
     for request in server.seen.lock().unwrap().iter() {
         assert!(request.header("x-api-key").is_none() && request.header("authorization").is_none());
     }

@@ -87,8 +87,7 @@ async fn repeats() -> Double {
 async fn arguments_results_and_meta_arrive_equal_to_the_byte() {
     let server = Arc::new(repeats().await);
     let prefixed = Armor::start(&Config::new().server("s", &server.url)).await;
-    let plain =
-        Armor::start(&Config::new().server_with("s", &server.url, serde_json::json!({"prefix": ""}))).await;
+    let plain = Armor::start(&Config::new().server_with("s", &server.url, serde_json::json!({"prefix": ""}))).await;
     let sessions = [Legacy::connect(&prefixed.url).await, Legacy::connect(&plain.url).await];
     let mut runner = TestRunner::deterministic();
     let cases = (any_object(), any_object(), any_json(), any::<i64>());
@@ -100,7 +99,9 @@ async fn arguments_results_and_meta_arrive_equal_to_the_byte() {
         };
         let modern = case % 4 < 2;
         let version = match modern {
-            true => r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"#,
+            true => {
+                r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"#
+            }
             false => "",
         };
         let id = if case % 3 == 0 { number.to_string() } else { format!("\"i\\u0064-{case}\"") };

@@ -40,10 +40,7 @@ async fn calls_under_way_are_finished_and_the_trail_is_sent() {
         (one.message(), two.message())
     };
     let end = async {
-        eventually("both calls at the server", async || {
-            (server.seen("tools/call").len() == 2).then_some(())
-        })
-        .await;
+        eventually("both calls at the server", async || (server.seen("tools/call").len() == 2).then_some(())).await;
         armor.signal("-TERM");
         let ready = eventually("not ready", async || armor.probe("/readyz").await.filter(|r| r.status == 503)).await;
         assert_eq!(ready.text(), "shutting down\n");
@@ -66,12 +63,12 @@ async fn calls_under_way_are_finished_and_the_trail_is_sent() {
 
 #[tokio::test]
 async fn an_idle_armor_ends_soon_and_a_hanging_call_does_not_keep_it() {
-    let mut idle = Armor::start(&Config::new()).await;
+    let redis = Redis::start().await;
+    let mut idle = Armor::start(&Config::new().redis(&redis.url)).await;
     let started = Instant::now();
     assert_eq!(idle.stop().await, 0);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 
-    let redis = Redis::start().await;
     let server = double::legacy(&["t"], |_| std::future::pending()).await;
     let config = Config::new().server_with("s", &server.url, json!({"timeout": "5m"})).redis(&redis.url);
     let mut armor = Armor::start(&config).await;

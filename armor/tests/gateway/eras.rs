@@ -32,10 +32,9 @@ async fn each_client_sees_the_servers_that_speak_its_revision() {
     let modern = Modern::new(&armor.url);
     assert_eq!(legacy.tools().await, ["old__t", "both__t"]);
     assert_eq!(modern.tools().await, ["new__t", "both__t"]);
-    for (name, answer) in [
-        ("new", legacy.call("new__t", json!({})).await),
-        ("old", modern.call("old__t", json!({})).await),
-    ] {
+    for (name, answer) in
+        [("new", legacy.call("new__t", json!({})).await), ("old", modern.call("old__t", json!({})).await)]
+    {
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
         assert_eq!(answer["error"]["data"]["reason"], "revision_not_spoken", "{answer}");
         assert_eq!(answer["error"]["data"]["server"], name);

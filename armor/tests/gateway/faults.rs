@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::armor::{Armor, Config};
-use crate::harness::double::{self, Double, Seen, Step, event, events, json_text, manners, result, status, steps, text};
+use crate::harness::double::{
+    self, Double, Seen, Step, event, events, json_text, manners, result, status, steps, text,
+};
 use crate::harness::eventually;
 use crate::harness::mcp::{Legacy, Modern};
 use crate::harness::redis::Redis;
@@ -29,8 +31,12 @@ async fn every_fault_of_a_call_is_an_error_that_the_caller_can_read() {
     let moved = double::legacy(TOOLS, |_| async { status(307) }).await;
     let denies = double::legacy(TOOLS, |_| async { text(401, "application/json", "{}") }).await;
     let hangs = double::legacy(TOOLS, |_| std::future::pending()).await;
-    let silent = double::legacy(TOOLS, |_| async { events(vec![event(json!({"jsonrpc": "2.0", "method": "notifications/x"})), Step::Hang]) }).await;
-    let dies = double::legacy(TOOLS, |_| async { events(vec![Step::Send("data: {\"jsonrpc\":".into()), Step::Die]) }).await;
+    let silent = double::legacy(TOOLS, |_| async {
+        events(vec![event(json!({"jsonrpc": "2.0", "method": "notifications/x"})), Step::Hang])
+    })
+    .await;
+    let dies =
+        double::legacy(TOOLS, |_| async { events(vec![Step::Send("data: {\"jsonrpc\":".into()), Step::Die]) }).await;
     let ends = double::legacy(TOOLS, |_| async { events(vec![]) }).await;
     let mut config = Config::new().redis(&redis.url);
     let servers = [
@@ -96,7 +102,11 @@ async fn every_fault_of_a_handshake_has_a_reason_and_a_remedy() {
         .server("nowhere", "http://no-such-host.invalid/mcp")
         .server("plain", &no_tls)
         .server_with("no-token", &plain.url, json!({"auth": {"bearer": {"tokenFile": "no-such-file"}}}))
-        .server_with("empty-token", &plain.url, json!({"auth": {"headers": [{"name": "X-Key", "valueFile": "empty"}]}}));
+        .server_with(
+            "empty-token",
+            &plain.url,
+            json!({"auth": {"headers": [{"name": "X-Key", "valueFile": "empty"}]}}),
+        );
     let armor = Armor::start(&config).await;
     for (name, reason) in [
         ("garbage", "ProtocolError"),
@@ -185,16 +195,20 @@ async fn answers_that_are_too_large_end_and_large_ones_pass() {
         let text = "x".repeat(size);
         match kind.as_str().unwrap() {
             "json" => result(&request, json!({"content": [{"type": "text", "text": text}], "isError": true})),
-            _ => events(vec![event(json!({"jsonrpc": "2.0", "id": 7, "result": {"content": [{"type": "text", "text": text}]}}))]),
+            _ => events(vec![event(
+                json!({"jsonrpc": "2.0", "id": 7, "result": {"content": [{"type": "text", "text": text}]}}),
+            )]),
         }
     })
     .await;
-    let armor = Armor::start(&Config::new().server("s", &server.url).redis(&redis.url)).await;
+    let armor =
+        Armor::start(&Config::new().server_with("s", &server.url, json!({"timeout": "1m"})).redis(&redis.url)).await;
     let client = Legacy::connect(&armor.url).await;
     for (kind, status) in [("json", "error"), ("sse", "success")] {
         let arguments = json!({"kind": kind, "size": 8 << 20});
         let answer = client.call("s__t", arguments).await;
-        assert_eq!(answer["result"]["content"][0]["text"].as_str().unwrap().len(), 8 << 20, "{kind}");
+        let text = answer["result"]["content"][0]["text"].as_str();
+        assert_eq!(text.map(str::len), Some(8 << 20), "{kind}: {}", answer["error"]);
         let calls = redis.await_events("tool_call", if kind == "json" { 1 } else { 2 }).await;
         assert_eq!(calls.last().unwrap()["status"], status, "{kind}");
         assert!(calls.last().unwrap()["response.bytes"].as_u64().unwrap() > 8 << 20);

@@ -82,9 +82,7 @@ async fn a_server_that_begins_to_hang_is_waited_for_until_its_deadline() {
     })
     .await;
     let good = double::legacy(&["list"], echo).await;
-    let config = Config::new()
-        .server_with("moody", &moody.url, json!({"timeout": "800ms"}))
-        .server("good", &good.url);
+    let config = Config::new().server_with("moody", &moody.url, json!({"timeout": "800ms"})).server("good", &good.url);
     let armor = Armor::start(&config).await;
     let client = Legacy::connect(&armor.url).await;
     assert_eq!(client.tools().await, ["moody__list", "good__list"]);
@@ -149,10 +147,7 @@ async fn pages_are_joined_and_a_new_tool_is_told_and_listed() {
     assert_eq!(first["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], 7);
 
     more.send(3).unwrap();
-    eventually("the new tools", async || {
-        (modern.tools().await == ["s__t0", "s__t1", "s__t2"]).then_some(())
-    })
-    .await;
+    eventually("the new tools", async || (modern.tools().await == ["s__t0", "s__t1", "s__t2"]).then_some(())).await;
     assert_eq!(legacy.tools().await, ["s__t0", "s__t1", "s__t2"]);
     let told: Value = serde_json::from_str(&heard.event().await.unwrap()).unwrap();
     assert_eq!(told["method"], "notifications/tools/list_changed");

@@ -30,10 +30,8 @@ async fn a_change_serves_at_once_and_a_wrong_one_leaves_the_last_good_one() {
     config.yaml["revision"] = "r2".into();
     let started = Instant::now();
     armor.replace(&armor.config_file(), &config.yaml.to_string());
-    eventually("the second server's tools", async || {
-        (client.tools().await == ["one__a", "two__b"]).then_some(())
-    })
-    .await;
+    eventually("the second server's tools", async || (client.tools().await == ["one__a", "two__b"]).then_some(()))
+        .await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     // What did not change was not probed anew: its probe kept its session.
     assert_eq!(first.seen("initialize").len(), 1);
@@ -62,7 +60,10 @@ async fn a_change_serves_at_once_and_a_wrong_one_leaves_the_last_good_one() {
     let changes = redis.await_events("config_change", 3).await;
     assert_eq!(changes[0]["config.revision"], "r1");
     assert!(changes[0]["config.previous"].is_null());
-    assert_eq!((changes[1]["config.revision"].as_str(), changes[1]["config.previous"].as_str()), (Some("r2"), Some("r1")));
+    assert_eq!(
+        (changes[1]["config.revision"].as_str(), changes[1]["config.previous"].as_str()),
+        (Some("r2"), Some("r1"))
+    );
 }
 
 #[tokio::test]
@@ -135,9 +136,11 @@ async fn credentials_are_taken_from_files_and_rotate_without_a_restart() {
         }
     })
     .await;
-    let config = Config::new()
-        .secret("crm-token", "old-token\n")
-        .server_with("crm", &server.url, json!({"auth": {"bearer": {"tokenFile": "crm-token"}}}));
+    let config = Config::new().secret("crm-token", "old-token\n").server_with(
+        "crm",
+        &server.url,
+        json!({"auth": {"bearer": {"tokenFile": "crm-token"}}}),
+    );
     let armor = Armor::start(&config).await;
     assert_eq!(armor.server("crm").await["reason"], "OutboundAuthFailed");
     let started = Instant::now();
@@ -157,7 +160,10 @@ async fn credentials_are_taken_from_files_and_rotate_without_a_restart() {
 #[tokio::test]
 async fn open_streams_live_on_through_a_change() {
     let server = double::legacy(&["a"], |_| async {
-        events(vec![event(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"n": 1}})), Step::Hang])
+        events(vec![
+            event(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"n": 1}})),
+            Step::Hang,
+        ])
     })
     .await;
     let mut config = Config::new().server("one", &server.url);

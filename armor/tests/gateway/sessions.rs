@@ -24,7 +24,11 @@ async fn strict() -> (Double, &'static AtomicUsize) {
         }
         let session: usize = request.header("mcp-session-id").map_or(0, |s| s.parse().unwrap());
         if session == 0 || session <= forgotten.load(Ordering::SeqCst) {
-            return double::text(404, "application/json", r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#);
+            return double::text(
+                404,
+                "application/json",
+                r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}"#,
+            );
         }
         if request.method() == "forget" {
             forgotten.store(opened.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -81,7 +85,7 @@ async fn a_session_that_the_server_forgot_is_opened_again() {
     for prefix in ["", "s"] {
         let config = Config::new().server_with("s", &server.url, json!({"prefix": prefix})).redis(&redis.url);
         let tool = if prefix.is_empty() { "t" } else { "s__t" };
-        let armor = Armor::start(&config).await;
+        let mut armor = Armor::start(&config).await;
         let client = Legacy::connect(&armor.url).await;
         let first = client.call(tool, json!({})).await["result"]["session"].as_u64().unwrap();
         let newest = opened.load(Ordering::SeqCst).to_string();
@@ -90,6 +94,7 @@ async fn a_session_that_the_server_forgot_is_opened_again() {
         crate::harness::http::send(Method::POST, &server.url, &headers, body).await.unwrap();
         let second = client.call(tool, json!({})).await["result"]["session"].as_u64().unwrap();
         assert!(second > first, "{prefix:?}");
+        assert_eq!(armor.stop().await, 0);
     }
     let calls = redis.await_events("tool_call", 4).await;
     assert_eq!(calls.len(), 4);
@@ -136,7 +141,9 @@ async fn what_a_server_asks_within_a_call_finds_its_way_back() {
                     return result(&request, json!({"content": []}));
                 }
                 events(vec![
-                    event(json!({"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {"message": name}})),
+                    event(
+                        json!({"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": {"message": name}}),
+                    ),
                     Step::Hang,
                 ])
             }

@@ -35,10 +35,8 @@ impl Config {
             },
             "servers": []
         });
-        let secrets = vec![
-            ("admin-token".to_owned(), format!("{ADMIN_TOKEN}\n")),
-            ("hash-key".to_owned(), HASH_KEY.to_owned()),
-        ];
+        let secrets =
+            vec![("admin-token".to_owned(), format!("{ADMIN_TOKEN}\n")), ("hash-key".to_owned(), HASH_KEY.to_owned())];
         Self { yaml, secrets }
     }
 

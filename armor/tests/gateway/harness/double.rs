@@ -88,12 +88,7 @@ impl Drop for Double {
     }
 }
 
-async fn serve(
-    listener: TcpListener,
-    handler: Handler,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    open: Arc<AtomicUsize>,
-) {
+async fn serve(listener: TcpListener, handler: Handler, seen: Arc<Mutex<Vec<Seen>>>, open: Arc<AtomicUsize>) {
     // Dropped with this task, so that the connections end with the double.
     let mut connections = JoinSet::new();
     loop {

@@ -46,7 +46,6 @@ impl Reply {
 /// An answer that is read piece by piece.
 pub struct Streamed {
     pub status: u16,
-    pub headers: HeaderMap,
     body: Incoming,
     buffer: String,
 }
@@ -115,7 +114,7 @@ pub async fn send(
 pub async fn stream(method: Method, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Streamed {
     let response = client().request(request(method, url, headers, body)).await.unwrap();
     let (parts, body) = response.into_parts();
-    Streamed { status: parts.status.as_u16(), headers: parts.headers, body, buffer: String::new() }
+    Streamed { status: parts.status.as_u16(), body, buffer: String::new() }
 }
 
 pub async fn try_get(url: &str, headers: &[(&str, &str)]) -> Result<Reply, String> {
