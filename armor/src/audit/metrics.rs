@@ -44,9 +44,9 @@ impl AuditMetrics {
         metrics
     }
 
-    /// Registers everything under `armor_audit_`. Call it once per registry.
+    /// Registers everything under `audit_`, below the prefix of the registry. Call it once per registry.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("armor_audit");
+        let registry = registry.sub_registry_with_prefix("audit");
         registry.register("events", "Events made, also those that were dropped later", self.events.clone());
         registry.register("dropped", "Events lost, by what they were and why", self.dropped.clone());
         registry.register(

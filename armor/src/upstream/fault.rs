@@ -64,6 +64,13 @@ impl Fault {
         Self { reason, status: None, message: message.into(), too_large: false }
     }
 
+    /// Whether the request was lost on its way, or met a server in trouble.
+    #[must_use]
+    pub fn says_nothing_of_the_protocol(&self) -> bool {
+        matches!(self.reason, FaultReason::ConnectFailed | FaultReason::Timeout | FaultReason::TlsFailed)
+            || self.status.is_some_and(|status| status >= 500)
+    }
+
     /// The answer is not valid.
     #[must_use]
     pub fn protocol(message: impl Into<String>) -> Self {

@@ -48,7 +48,7 @@ pub async fn run(server: Arc<Server>, cancel: CancellationToken, observer: Arc<d
             outcome = probe.once(&server) => outcome,
         };
         let (now, fault) = match outcome {
-            Ok((legacy, modern)) => (Handshake::ready(legacy, modern), None),
+            Ok((legacy, modern)) => (probe.complete(Handshake::ready(legacy, modern), &before), None),
             Err(fault) => (Handshake::failed(&fault, Some(&before)), Some(fault)),
         };
         observer.probed(&server, &before, &now, fault.as_ref());
@@ -74,12 +74,14 @@ struct Probe {
     count: u32,
     speaks: Vec<Era>,
     failures: u32,
+    /// One era answered and the request of the other was lost on its way: that says nothing of what is spoken.
+    unsure: bool,
 }
 
 impl Probe {
     async fn once(&mut self, server: &Server) -> Result<(Option<Offer>, Option<Offer>), Fault> {
         let limit = server.timeout.min(MAX_REQUEST);
-        let both = self.speaks.is_empty() || self.count.is_multiple_of(OTHER_ERA_EVERY);
+        let both = self.unsure || self.speaks.is_empty() || self.count.is_multiple_of(OTHER_ERA_EVERY);
         self.count = self.count.wrapping_add(1);
         let wants = |era| both || self.speaks.contains(&era);
         let (try_legacy, try_modern) = (wants(Era::Legacy), wants(Era::Modern));
@@ -96,6 +98,10 @@ impl Probe {
             }
         };
         let (legacy, modern) = tokio::join!(legacy, modern);
+        let one_is_spoken = matches!(legacy, Some(Ok(_))) || matches!(modern, Some(Ok(_)));
+        let lost = |fault: Option<&Fault>| fault.is_some_and(Fault::says_nothing_of_the_protocol);
+        self.unsure = one_is_spoken
+            && (lost(legacy.as_ref().and_then(|r| r.as_ref().err())) || lost(modern.as_ref().and_then(|r| r.as_ref().err())));
         let outcome = match (legacy, modern) {
             (Some(Err(legacy)), Some(Err(modern))) => Err(telling(legacy, modern)),
             (Some(Err(fault)), None) | (None, Some(Err(fault))) => Err(fault),
@@ -103,7 +109,8 @@ impl Probe {
         };
         match &outcome {
             Ok((legacy, modern)) => {
-                self.failures = 0;
+                // Unsure counts as a failure for the time of the next probe, and asks for both eras again.
+                self.failures = if self.unsure { self.failures.saturating_add(1) } else { 0 };
                 self.speaks.clear();
                 self.speaks.extend(legacy.as_ref().map(|_| Era::Legacy));
                 self.speaks.extend(modern.as_ref().map(|_| Era::Modern));
@@ -135,12 +142,22 @@ impl Probe {
         legacy_offer(server, speech, initialized, limit).await
     }
 
+    /// Keeps what was known of an era whose request was lost.
+    fn complete(&self, mut now: Handshake, before: &Handshake) -> Handshake {
+        if self.unsure {
+            now.legacy = now.legacy.or_else(|| before.legacy.clone());
+            now.modern = now.modern.or_else(|| before.modern.clone());
+        }
+        now
+    }
+
     fn pause(&self, state: State) -> Duration {
         let pause = match state {
-            State::Failed => {
+            _ if self.failures > 0 => {
                 let doublings = self.failures.saturating_sub(1).min(8);
                 (BACKOFF.start * (1 << doublings)).min(BACKOFF.end)
             }
+            State::Failed => BACKOFF.start,
             State::Ready | State::Pending => INTERVAL,
         };
         // Replicas and servers that began together do not stay together.
