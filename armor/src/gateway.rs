@@ -147,11 +147,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Makes a configuration ready. Servers that did not change are taken over from the one before.
+    /// Makes a configuration ready. Servers that did not change are taken over from the one before. The audit
+    /// trail is asked for last, when nothing else can refuse the configuration.
     ///
     /// # Errors
     /// What keeps it from being used at all.
-    pub fn build(loaded: Loaded, audit: Audit, previous: Option<&Self>) -> Result<Self, ConfigError> {
+    pub fn build(
+        loaded: Loaded,
+        audit: impl FnOnce(&Document) -> Result<Audit, ConfigError>,
+        previous: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
         let document = loaded.document;
         let secrets = &loaded.secrets;
         let token_file = &document.admin.token_file;
@@ -177,6 +182,7 @@ impl Running {
         };
         let servers = servers(&document, secrets, previous);
         let by_prefix = servers.iter().rev().map(|server| (server.prefix.to_string(), server.clone())).collect();
+        let audit = audit(&document)?;
         Ok(Self {
             hosts: HostPolicy::new(document.listener.hosts.as_deref()),
             admin_token: SecretSlice::from(admin_token.to_vec()),

@@ -111,12 +111,14 @@ impl Reloader {
             reason: error.to_string(),
         };
         let needs_restart = previous.as_ref().and_then(|p| needs_restart(&p.document, &loaded.document));
-        let audit = match &previous {
-            Some(running) => running.audit.clone(),
-            None => self.start_audit(&loaded.document, settings.clone()).map_err(|e| invalid(&e))?,
+        let audit = |document: &Document| match &previous {
+            Some(running) => {
+                running.audit.reconfigure(settings).map_err(|e| invalid(&e))?;
+                Ok(running.audit.clone())
+            }
+            None => self.start_audit(document, settings).map_err(|e| invalid(&e)),
         };
         let running = Arc::new(Running::build(loaded, audit, previous.as_deref())?);
-        running.audit.reconfigure(settings).map_err(|e| invalid(&e))?;
         self.gateway.swap(running.clone());
         self.logs.set(running.document.log_level);
         self.probe(&running);

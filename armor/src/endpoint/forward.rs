@@ -121,7 +121,8 @@ pub async fn respond(ctx: &Context, server: &Arc<Server>, speech: &Speech, body:
 
 /// The error of a server that could not be asked, under HTTP 200.
 pub fn failure(server: &Server, fault: &Fault, mut record: Record) -> Response<Body> {
-    tracing::info!(server = %server.name, reason = fault.reason.as_str(), %fault, "request failed");
+    // What concerns the server and not the call is told by its probe.
+    tracing::debug!(server = %server.name, reason = fault.reason.as_str(), %fault, "request failed");
     let error = fault.to_rpc(server.name.as_ref());
     record.status(200);
     record.failed(fault, &error);

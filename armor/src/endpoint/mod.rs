@@ -30,6 +30,7 @@ use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use tracing::Instrument as _;
 
 use crate::audit::{AuthFailure, Refusal, RefusalCause};
 use crate::gateway::{Gateway, Running};
@@ -82,13 +83,18 @@ async fn admit(
         Ok(principal) => principal,
         Err(failure) => return stranger.credential(failure),
     };
+    let trace_id = trace.as_ref().map_or("", |t| t.id.as_str());
+    let span = tracing::info_span!("request", id = %request_id, trace = trace_id);
     let ctx = Context { gateway, running, principal, peer, headers: parts.headers, request_id, trace, started };
-    match parts.method {
-        Method::POST => post::handle(ctx, body).await,
-        Method::GET => stream::open(&ctx).await,
-        Method::DELETE => stream::end(&ctx).await,
-        _ => reply::method_not_allowed("POST, GET, DELETE"),
-    }
+    let answer = async move {
+        match parts.method {
+            Method::POST => post::handle(ctx, body).await,
+            Method::GET => stream::open(&ctx).await,
+            Method::DELETE => stream::end(&ctx).await,
+            _ => reply::method_not_allowed("POST, GET, DELETE"),
+        }
+    };
+    answer.instrument(span).await
 }
 
 /// Somebody who is not known, and is not let in.

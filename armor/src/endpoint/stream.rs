@@ -88,7 +88,7 @@ async fn pass_through(
 
 /// A stream is no request that could be answered with an error, so that only a status can tell.
 fn refused(server: &Server, fault: &Fault) -> Response<Body> {
-    tracing::info!(server = %server.name, reason = fault.reason.as_str(), %fault, "stream not opened");
+    tracing::debug!(server = %server.name, reason = fault.reason.as_str(), %fault, "stream not opened");
     let error = fault.to_rpc(server.name.as_ref());
     reply::error(StatusCode::BAD_GATEWAY, &error, None)
 }

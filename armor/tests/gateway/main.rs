@@ -3,6 +3,9 @@
 //! One test binary, so that it is linked once. Servers that are made here are doubles, and only for what a real
 //! one does not do: faults, exact bytes, exact times. They are named so.
 
+// Everything here is a test: what can not be unwrapped fails it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod harness;
 
 mod admin;
@@ -16,3 +19,5 @@ mod interop;
 mod lists;
 mod reload;
 mod sessions;
+mod streams;
+mod tls;
