@@ -147,7 +147,7 @@ impl Namespace {
         })
     }
 
-    /// Waits until a Pool is Active and all that it runs is up to date.
+    /// Waits until a Pool is Active, with every replica ready and in sync.
     ///
     /// # Errors
     /// When the time is up.
@@ -155,10 +155,10 @@ impl Namespace {
         eventually(&format!("Pool {}/{pool} is Active", self.name), Duration::from_secs(seconds), || {
             let object = self.get("pool", pool)?;
             let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
-            let synced = object["status"]["conditions"]
-                .as_array()
-                .is_some_and(|list| list.iter().any(|c| c["type"] == "ConfigInSync" && c["status"] == "True"));
-            if !(current && synced && object["status"]["phase"] == "Active") {
+            let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let is_true = |type_: &str| conditions.iter().any(|c| c["type"] == type_ && c["status"] == "True");
+            // Active outlasts a blip of 30 s; Ready does not.
+            if !(current && is_true("Ready") && is_true("ConfigInSync") && object["status"]["phase"] == "Active") {
                 bail!("{}", object["status"]);
             }
             Ok(())

@@ -153,7 +153,7 @@ fn an_object_that_does_not_fit_its_schema_stalls_no_other() -> Result<()> {
     kubectl(&["patch", "crd", crd, "--type=json", "-p", &loose.to_string()])?;
     let tested = (|| -> Result<()> {
         eventually("the loose schema is served", Duration::from_secs(30), || {
-            ns.apply(&pool("bad").replace("replicas: 1", "replicas: two")).map(drop)
+            ns.apply(&pool("bad").replace("replicas: 1", "replicas: 1, logLevel: 7")).map(drop)
         })?;
         let malformed = ns.condition("pool", "bad", ("Accepted", "False", "Malformed"), 30)?;
         says(&malformed, &["schema", "kubectl edit"])?;

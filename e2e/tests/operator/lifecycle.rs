@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::{Namespace, eventually, kubectl_json};
 use serde_json::{Value, json};
 
@@ -349,8 +349,6 @@ fn a_deleted_pool_takes_its_children_and_nothing_else() -> Result<()> {
         ensure!(left.is_empty(), "{} are left", left.len());
         Ok(())
     })?;
-    if ns.get("pool", "one")?["status"]["phase"] != "Active" {
-        bail!("the pool suffered from the deletion of its server");
-    }
+    ns.active("one", 60).context("the pool suffered from the deletion of its server")?;
     Ok(())
 }
