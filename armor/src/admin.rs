@@ -72,6 +72,7 @@ fn config(gateway: &Gateway, running: &Running) -> Value {
         "synchronized": state.synchronized,
         "lastError": state.last_error,
         "loadedAt": running.loaded_at.to_string(),
+        "redis": {"takesEvents": running.audit.metrics().redis_is_up()},
         "hash": format!("sha256:{}", hex::encode(running.digest)),
         "config": running.redacted,
     })

@@ -114,7 +114,6 @@ impl Audit {
     }
 
     /// Opens the record of an authenticated `tools/call`.
-    #[must_use]
     pub fn open_call(&self, start: CallStart<'_>) -> CallGuard {
         CallGuard::open(Arc::clone(&self.shared), start)
     }

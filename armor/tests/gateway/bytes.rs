@@ -75,7 +75,7 @@ async fn repeats() -> Double {
         let result = piece(&request.body, &["params", "_meta", "wanted"]);
         let id = piece(&request.body, &["id"]);
         let message = format!(r#"{{ "unknown" :1.0,"result":{result},"id" : {id}, "jsonrpc":"2.0"}}"#);
-        match request.header("x-no").is_none() && request.body.len() % 2 == 0 {
+        match request.header("x-no").is_none() && request.body.len().is_multiple_of(2) {
             true => json_text(message),
             false => double::text(200, "text/event-stream", format!("id: 1\nevent: message\ndata: {message}\n\n")),
         }

@@ -21,6 +21,13 @@ struct ConfigAnswer {
     revision: Option<String>,
     credentials_revision: Option<String>,
     last_error: Option<String>,
+    redis: RedisAnswer,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RedisAnswer {
+    takes_events: bool,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +50,7 @@ async fn ask_both(http: &Client, address: &str, token: &SecretString) -> Result<
         revision: config.revision,
         credentials: config.credentials_revision,
         error: config.last_error,
+        redis: config.redis.takes_events,
         unreachable: None,
         servers: servers.servers.into_iter().map(|server| (server.name.clone(), server)).collect(),
     })

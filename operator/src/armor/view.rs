@@ -32,6 +32,8 @@ pub struct Replica {
     pub credentials: Option<String>,
     /// Why it refused a newer configuration.
     pub error: Option<String>,
+    /// Whether Redis takes its audit events.
+    pub redis: bool,
     /// Whether the replica answered at all; else why not.
     pub unreachable: Option<String>,
     /// Its MCP servers by name.

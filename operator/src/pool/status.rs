@@ -104,12 +104,7 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
 
     let redis = built.resources.redis.as_ref().map(|redis| redis.stateful_set.workload());
     match &redis {
-        None => conditions.set(
-            "RedisReady",
-            Some(true),
-            "External",
-            "The pool uses an existing Redis; Armor's metrics say whether it answers.",
-        ),
+        None => external_redis(&mut conditions, built, pool.replicas),
         Some(status) => workload_condition(&mut conditions, "RedisReady", "Redis", status, 1, redis_trouble(built)),
     }
     let armor = built.resources.deployment.workload();
@@ -276,6 +271,32 @@ pub(crate) fn workload_condition(
             format!("{component} has {ready} of {desired} replicas ready."),
         ),
     }
+}
+
+/// An existing Redis is judged by the gateways, which use it.
+fn external_redis(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
+    let type_ = "RedisReady";
+    let Some(replicas) = built.replicas.filter(|_| desired_replicas > 0) else {
+        return match conditions.previous(type_) {
+            Some(_) if desired_replicas > 0 => conditions.keep(type_),
+            _ => conditions.set(
+                type_,
+                Some(true),
+                "External",
+                "The pool uses an existing Redis, and no gateway asks for it.",
+            ),
+        };
+    };
+    let mut answering = replicas.values().filter(|replica| replica.unreachable.is_none()).peekable();
+    if answering.peek().is_none() {
+        return conditions.set(type_, None, "NotYetKnown", "No gateway has said yet whether the Redis answers.");
+    }
+    if answering.any(|replica| replica.redis) {
+        return conditions.set(type_, Some(true), "External", "The existing Redis takes the gateways' events.");
+    }
+    let message = "the Redis of spec.redis.external takes no events from any gateway: check that it runs, and the URL, \
+                   password and certificates that urlSecretRef and caRef name; events wait in memory meanwhile";
+    conditions.set(type_, Some(false), "RedisUnreachable", message);
 }
 
 fn rollout_stuck(built: &Built<'_>) -> String {

@@ -76,9 +76,15 @@ fn pod(component: &str, trouble: (&str, &str)) -> PodState {
     }
 }
 
+const EXTERNAL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas: 2}, auth: {anonymous: true}, redis: {external: {urlSecretRef: {name: r, key: u}}}}\n---\nkind: Secret\nmetadata: {name: r}\nstringData: {u: 'redis://r.example.com'}";
+
 /// One round of the real status code; the second value is the timer.
 fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
-    let input = Input::parse(POOL);
+    round_of(POOL, previous, seen)
+}
+
+fn round_of(yaml: &str, previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
+    let input = Input::parse(yaml);
     let pool = &input.pools[0];
     let outcome = validate(pool, &input.dereference(pool)).unwrap();
     let mut configuration = configuration(&outcome.pool, None).unwrap();
@@ -263,4 +269,19 @@ fn a_refused_spec_is_an_error_and_keeps_what_is_known_of_the_running_pool() {
     assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
     assert_eq!(status.display, active.display);
     assert_eq!(condition(&status, "ArmorReady"), condition(&active, "ArmorReady"));
+}
+
+#[test]
+fn an_existing_redis_is_ready_when_a_gateway_can_use_it() {
+    let up = Replica { redis: true, ..replica(None, "Ready") };
+    let down = replica(None, "Ready");
+    let seen = |list: &[&Replica]| {
+        let replicas = list.iter().enumerate().map(|(n, replica)| (n.to_string(), (*replica).clone())).collect();
+        Seen { replicas: Some(replicas), ..healthy() }
+    };
+    let (status, _) = round_of(EXTERNAL, &PoolStatus::default(), &seen(&[&down, &up]));
+    assert_eq!((status.phase, condition(&status, "RedisReady").reason.as_str()), (Some(Phase::Active), "External"));
+    let (status, _) = round_of(EXTERNAL, &PoolStatus::default(), &seen(&[&down]));
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Pending), Some("RedisUnreachable")));
+    assert!(status.message.unwrap().contains("urlSecretRef"));
 }

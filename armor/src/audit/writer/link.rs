@@ -91,6 +91,9 @@ pub(super) struct Link {
     target: Arc<Target>,
 }
 
+/// A stream entry as Redis gives it: id and fields.
+type Entry = (String, Vec<(String, Vec<u8>)>);
+
 impl Link {
     pub(super) async fn connect(target: Arc<Target>) -> Result<Self, LinkError> {
         let config = AsyncConnectionConfig::new()
@@ -145,7 +148,7 @@ impl Link {
         let start = format!("{}{start}", if exclusive { "(" } else { "" });
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.target.stream).arg(start).arg(&["+", "COUNT"]).arg(PAGE);
-        let entries: Vec<(String, Vec<(String, Vec<u8>)>)> =
+        let entries: Vec<Entry> =
             bounded("reading the stream", command.query_async(&mut self.connection)).await?;
         Ok(entries
             .into_iter()
