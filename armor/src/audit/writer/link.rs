@@ -92,7 +92,7 @@ pub(super) struct Link {
 }
 
 /// A stream entry as Redis gives it: id and fields.
-type Entry = (String, Vec<(String, Vec<u8>)>);
+type RawEntry = (String, Vec<(String, Vec<u8>)>);
 
 impl Link {
     pub(super) async fn connect(target: Arc<Target>) -> Result<Self, LinkError> {
@@ -148,7 +148,7 @@ impl Link {
         let start = format!("{}{start}", if exclusive { "(" } else { "" });
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.target.stream).arg(start).arg(&["+", "COUNT"]).arg(PAGE);
-        let entries: Vec<Entry> =
+        let entries: Vec<RawEntry> =
             bounded("reading the stream", command.query_async(&mut self.connection)).await?;
         Ok(entries
             .into_iter()
