@@ -48,10 +48,13 @@ cargo-deny: $(CARGO_DENY)
 $(CARGO_DENY):
 	cargo install -q --locked cargo-deny --version $(CARGO_DENY_VERSION) --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)
 
+# The tests take the debug binaries, which the unit tests have built already.
+PROFILE ?= release
+
 .PHONY: images
-images: ## Build the images of the local cluster (release profile)
-	@cargo build -q --release --locked -p operator -p armor
-	@e2e/images/build.sh >/dev/null
+images: ## Build the images of the local cluster (PROFILE=release or debug)
+	@cargo build -q $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor
+	@PROFILE=$(PROFILE) e2e/images/build.sh >/dev/null
 
 .PHONY: demo
 demo: $(if $(filter current,$(CLUSTER)),,packages) ## A cluster, the operator, a pool and a tool call; CLUSTER=current uses your own cluster
@@ -104,7 +107,7 @@ TEST_CLUSTER := CLUSTER_NAME=test CLUSTER_INDEX=1
 .PHONY: test-e2e
 test-e2e: packages ## End-to-end tests on a real cluster of their own (KEEP=1 leaves it running)
 	@$(STAGE) "cluster programs" $(MAKE) -s --no-print-directory cluster-tools
-	@$(STAGE) "images" $(MAKE) -s --no-print-directory images
+	@$(STAGE) "images" $(MAKE) -s --no-print-directory images PROFILE=debug
 	@$(TEST_CLUSTER) e2e/run.sh
 
 .PHONY: test-down
