@@ -67,7 +67,6 @@ impl Call<'_> {
         match (method, self.era) {
             ("prompts/get", _) => self.prompt(record).await,
             ("resources/read", _) => self.resource(record).await,
-            ("resources/subscribe" | "resources/unsubscribe", Era::Legacy) => self.resource(record).await,
             ("completion/complete", _) => self.completion(record).await,
             ("ping", Era::Legacy) => self.own_result(record, &json!({})),
             ("logging/setLevel", Era::Legacy) => self.set_level(record).await,

@@ -1,8 +1,9 @@
 //! Official clients and servers of both eras, as their users see them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::armor::{Armor, Config};
+use crate::harness::mcp::{Legacy, Modern};
 use crate::harness::peers::{self, Peer};
 use crate::harness::redis::Redis;
 
@@ -57,6 +58,49 @@ async fn official_clients_fall_back_to_a_revision_that_the_pool_speaks() {
             assert_eq!(seen["failed"], true, "{kind}: {seen}");
         }
     }
+}
+
+#[tokio::test]
+async fn prompts_resources_and_completions_of_several_servers_find_theirs() {
+    let one = Peer::python("1").await;
+    let two = Peer::python("2").await;
+    let armor = Armor::start(&Config::new().server("one", &one.url).server("two", &two.url)).await;
+    let legacy = Legacy::connect(&armor.url).await;
+    let modern = Modern::new(&armor.url);
+    let list = async |kind: &str, method: &str| {
+        let answers = [legacy.ask(method, json!({})).await.message(), modern.ask(method, json!({})).await.message()];
+        answers.map(|answer| answer["result"][kind].as_array().unwrap().clone())
+    };
+    let names =
+        |items: &[Value], key: &str| items.iter().map(|i| i[key].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let [old, new] = list("prompts", "prompts/list").await;
+    assert_eq!(names(&old, "name"), ["one__summarize", "two__summarize"]);
+    assert_eq!(names(&new, "name"), ["two__summarize"]);
+    let [old, new] = list("resources", "resources/list").await;
+    // URIs belong to their servers; both have this one.
+    assert_eq!(names(&old, "uri"), ["peer://greeting", "peer://greeting"]);
+    assert_eq!(names(&new, "uri"), ["peer://greeting"]);
+
+    let get = json!({"name": "one__summarize", "arguments": {"text": "x"}});
+    let prompt = legacy.ask("prompts/get", get.clone()).await.message();
+    assert_eq!(prompt["result"]["messages"][0]["content"]["text"], "Summarize: x");
+    // The server does not speak the revision of this client.
+    assert_eq!(modern.ask("prompts/get", get).await.message()["error"]["code"], -32602);
+    let get = json!({"name": "two__summarize", "arguments": {"text": "y"}});
+    let prompt = modern.ask("prompts/get", get).await.message();
+    assert_eq!(prompt["result"]["messages"][0]["content"]["text"], "Summarize: y");
+
+    for answer in [
+        legacy.ask("resources/read", json!({"uri": "peer://greeting"})).await.message(),
+        modern.ask("resources/read", json!({"uri": "peer://greeting"})).await.message(),
+    ] {
+        assert_eq!(answer["result"]["contents"][0]["text"], "hello", "{answer}");
+    }
+    let missing = json!({"uri": "peer://nothing"});
+    assert_eq!(legacy.ask("resources/read", missing.clone()).await.message()["error"]["code"], -32002);
+    let none = json!({"name": "three__summarize"});
+    assert_eq!(legacy.ask("prompts/get", none).await.message()["error"]["code"], -32602);
+    assert_eq!(legacy.ask("logging/setLevel", json!({"level": "info"})).await.message()["result"], json!({}));
 }
 
 #[tokio::test]
