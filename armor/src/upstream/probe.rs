@@ -101,7 +101,8 @@ impl Probe {
         let one_is_spoken = matches!(legacy, Some(Ok(_))) || matches!(modern, Some(Ok(_)));
         let lost = |fault: Option<&Fault>| fault.is_some_and(Fault::says_nothing_of_the_protocol);
         self.unsure = one_is_spoken
-            && (lost(legacy.as_ref().and_then(|r| r.as_ref().err())) || lost(modern.as_ref().and_then(|r| r.as_ref().err())));
+            && (lost(legacy.as_ref().and_then(|r| r.as_ref().err()))
+                || lost(modern.as_ref().and_then(|r| r.as_ref().err())));
         let outcome = match (legacy, modern) {
             (Some(Err(legacy)), Some(Err(modern))) => Err(telling(legacy, modern)),
             (Some(Err(fault)), None) | (None, Some(Err(fault))) => Err(fault),
