@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Action, ActionReason, AuthMethod, Message, Millis, Record, Severity, Status, Text, TextList,
-    UpstreamCause, Usd, limits,
+    Action, ActionReason, AuthMethod, Message, Millis, Record, Severity, Status, Text, TextList, UpstreamCause, Usd,
+    limits,
 };
 
 /// The person or service on whose behalf a call is made.
@@ -67,7 +67,7 @@ pub struct Policy {
 }
 
 /// What the server says that the call cost.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// `cost.input_tokens`
     pub input_tokens: Option<u64>,
@@ -173,13 +173,9 @@ impl Outcome {
             Self::Error(ErrorCause::ClientDisconnected) => {
                 "A tool call was given up: the client disconnected before the answer."
             }
-            Self::Error(ErrorCause::Rpc) => {
-                "A tool call failed: the server answered with a JSON-RPC error."
-            }
+            Self::Error(ErrorCause::Rpc) => "A tool call failed: the server answered with a JSON-RPC error.",
             Self::Error(ErrorCause::Tool) => "A tool call failed: the tool reported an error.",
-            Self::Error(ErrorCause::UnknownTool) => {
-                "A tool call failed: the pool has no such server or tool."
-            }
+            Self::Error(ErrorCause::UnknownTool) => "A tool call failed: the pool has no such server or tool.",
             Self::Error(ErrorCause::Revision) => {
                 "A tool call failed: client and server speak different protocol revisions."
             }
@@ -201,28 +197,18 @@ impl Outcome {
             Self::Error(ErrorCause::ResponseTooLarge) => {
                 "A tool call failed: the answer is larger than the pool allows."
             }
-            Self::Error(ErrorCause::Internal) => {
-                "A tool call failed: the gateway had an internal error."
-            }
-            Self::Blocked(Reason::AuthDenied) => {
-                "A tool call was blocked: the credential was missing or not accepted."
-            }
-            Self::Blocked(Reason::BadRequest) => {
-                "A tool call was blocked: the request is not acceptable."
-            }
-            Self::Blocked(Reason::AuthzDenied) => {
-                "A tool call was blocked: the caller may not use this tool."
-            }
-            Self::Blocked(Reason::InterceptorDenied) => {
-                "A tool call was blocked: an interceptor refused it."
-            }
+            Self::Error(ErrorCause::Internal) => "A tool call failed: the gateway had an internal error.",
+            Self::Blocked(Reason::AuthDenied) => "A tool call was blocked: the credential was missing or not accepted.",
+            Self::Blocked(Reason::BadRequest) => "A tool call was blocked: the request is not acceptable.",
+            Self::Blocked(Reason::AuthzDenied) => "A tool call was blocked: the caller may not use this tool.",
+            Self::Blocked(Reason::InterceptorDenied) => "A tool call was blocked: an interceptor refused it.",
             Self::RateLimited => "A tool call was refused: a rate limit was exceeded.",
         })
     }
 }
 
 /// One tool call. Only the outcome must be known; the rest is told as far as the call got.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
     /// Who.
     pub caller: Caller,

@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Class, Severity};
 
 /// The name of an event.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum EventName {
@@ -30,15 +28,8 @@ pub enum EventName {
 }
 
 /// Keys of events that a call caused.
-const CALL_REF: &[&str] = &[
-    "request.id",
-    "session.id",
-    "user.email",
-    "user.id",
-    "user.issuer",
-    "user.groups",
-    "user.department",
-];
+const CALL_REF: &[&str] =
+    &["request.id", "session.id", "user.email", "user.id", "user.issuer", "user.groups", "user.department"];
 
 /// Envelope keys that every event has.
 pub(crate) const ENVELOPE_REQUIRED: &[&str] = &[
@@ -57,14 +48,8 @@ pub(crate) const ENVELOPE_REQUIRED: &[&str] = &[
 ];
 
 /// Envelope keys that any event may have.
-pub(crate) const ENVELOPE_OPTIONAL: &[&str] = &[
-    "pool.name",
-    "pool.namespace",
-    "cluster.id",
-    "repeat.count",
-    "repeat.request_ids",
-    "truncated",
-];
+pub(crate) const ENVELOPE_OPTIONAL: &[&str] =
+    &["pool.name", "pool.namespace", "cluster.id", "repeat.count", "repeat.request_ids", "truncated"];
 
 impl EventName {
     /// Every event of this version of the schema.
@@ -119,12 +104,7 @@ impl EventName {
             Self::RouteNotFound => &["route.cause"],
             Self::UpstreamError => &["mcp.server_name", "upstream.cause"],
             Self::ConfigChange => &["config.revision", "config.hash", "config.source"],
-            Self::EventsDropped => &[
-                "dropped.count",
-                "dropped.from",
-                "dropped.to",
-                "dropped.cause",
-            ],
+            Self::EventsDropped => &["dropped.count", "dropped.from", "dropped.to", "dropped.cause"],
         }
     }
 

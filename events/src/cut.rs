@@ -10,8 +10,7 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    Class, Component, EventName, Message, Millis, Moment, Record, Severity, Text, TextList, Usd,
-    limits, vocabulary,
+    Class, Component, EventName, Message, Millis, Moment, Record, Severity, Text, TextList, Usd, limits, vocabulary,
 };
 
 /// A text is never cut below this many bytes, so that it can still be recognised.
@@ -99,7 +98,7 @@ pub(crate) fn fit(record: &mut Record) -> Vec<u8> {
     while json.len() > limits::EVENT_BYTES {
         let mut excess = json.len() - limits::EVENT_BYTES;
         let mut given = 0;
-        for (_, value) in record.values().into_iter().rev() {
+        for value in record.values().into_iter().rev() {
             if excess == 0 {
                 break;
             }

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    AuthDenied, Component, ConfigChange, EventName, EventsDropped, Message, Moment, Record,
-    RouteNotFound, SCHEMA_VERSION, Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
+    AuthDenied, Component, ConfigChange, EventName, EventsDropped, Message, Moment, Record, RouteNotFound,
+    SCHEMA_VERSION, Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
 };
 
 /// Who speaks: the same for every event of an instance.
@@ -32,7 +32,7 @@ pub struct Source {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Body {
     ToolCall(Box<ToolCall>),
@@ -53,7 +53,7 @@ pub struct Repeat {
 }
 
 /// One event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// `event_id`; a retry repeats it.
     pub id: Ulid,
@@ -147,8 +147,7 @@ impl Event {
         record.cluster_id.clone_from(&source.cluster_id);
         if let Some(repeat) = self.repeat {
             record.repeat_count = Some(repeat.count.max(1));
-            record.repeat_request_ids =
-                (!repeat.request_ids.is_empty()).then_some(repeat.request_ids);
+            record.repeat_request_ids = (!repeat.request_ids.is_empty()).then_some(repeat.request_ids);
         }
         self.body.fill(&mut record);
         let json = cut::fit(&mut record);

@@ -26,14 +26,12 @@ pub use call::{Agent, Caller, Cost, ErrorCause, Outcome, Policy, Reason, ToolCal
 pub use catalogue::EventName;
 pub use event::{Body, Event, Repeat, Source};
 pub use numbers::{Millis, Moment, Usd};
-pub use operational::{
-    AuthDenied, CallRef, ConfigChange, Dropped, EventsDropped, RouteNotFound, UpstreamError,
-};
+pub use operational::{AuthDenied, CallRef, ConfigChange, Dropped, EventsDropped, RouteNotFound, UpstreamError};
 pub use record::{ReadError, Record};
 pub use text::{Message, Text, TextList};
 pub use vocabulary::{
-    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause,
-    RouteCause, Severity, Status, UpstreamCause,
+    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, RouteCause, Severity,
+    Status, UpstreamCause,
 };
 
 /// The version of the schema that this crate writes. A new optional key raises the minor, a removed

@@ -62,8 +62,9 @@ impl JsonSchema for Moment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(u64);
 
-/// Above this many microseconds (285 years) a double no longer holds each one.
-const MAX_MICROS: u64 = 1 << 53;
+/// Up to here (35 years in microseconds) a double holds the thousandth part of each whole number apart
+/// from its neighbours, with room for a reader that rounds badly.
+const MAX_MICROS: u64 = 1 << 50;
 
 impl From<Duration> for Millis {
     fn from(duration: Duration) -> Self {
@@ -81,7 +82,7 @@ impl<'de> Deserialize<'de> for Millis {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ms = f64::deserialize(deserializer)?;
         if !(0.0..=MAX_MICROS as f64 / 1_000.0).contains(&ms) {
-            return Err(serde::de::Error::custom("expected milliseconds from 0"));
+            return Err(serde::de::Error::custom("expected milliseconds from 0 to 35 years"));
         }
         Ok(Self((ms * 1_000.0).round() as u64))
     }
@@ -96,28 +97,32 @@ impl JsonSchema for Millis {
     }
 }
 
-/// An amount of US dollars as a server reported it: finite and not negative.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Usd(f64);
+/// An amount of US dollars as a server reported it, with 9 decimals. Held as whole billionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Usd(u64);
+
+/// As [`MAX_MICROS`]: a million dollars.
+const MAX_NANOS: u64 = 1 << 50;
 
 impl Usd {
-    /// `None` for what is no amount: JSON has neither infinity nor NaN.
+    /// `None` for what cannot be the cost of a call: not a number, below 0, a million or more.
     #[must_use]
     pub fn new(amount: f64) -> Option<Self> {
-        (amount.is_finite() && amount >= 0.0).then_some(Self(amount))
+        let nanos = (amount * 1e9).round();
+        (0.0..=MAX_NANOS as f64).contains(&nanos).then_some(Self(nanos as u64))
     }
 }
 
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0)
+        serializer.serialize_f64(self.0 as f64 / 1e9)
     }
 }
 
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(f64::deserialize(deserializer)?)
-            .ok_or_else(|| serde::de::Error::custom("expected an amount from 0"))
+            .ok_or_else(|| serde::de::Error::custom("expected an amount from 0 to a million"))
     }
 }
 
@@ -161,6 +166,14 @@ mod tests {
             let millis = Millis(us);
             let json = serde_json::to_string(&millis).unwrap();
             prop_assert_eq!(serde_json::from_str::<Millis>(&json).unwrap(), millis);
+        }
+
+        #[test]
+        fn any_amount_is_absent_or_reads_back_equal(amount in any::<f64>(), nanos in 0..=MAX_NANOS) {
+            for usd in [Usd::new(amount), Some(Usd(nanos))].into_iter().flatten() {
+                let json = serde_json::to_string(&usd).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Usd>(&json).unwrap(), usd);
+            }
         }
 
         #[test]

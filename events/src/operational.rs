@@ -4,10 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    AuthFailure, ConfigSource, DroppedCause, Message, Moment, Record, RouteCause, Text,
-    UpstreamCause, User,
-};
+use crate::{AuthFailure, ConfigSource, DroppedCause, Message, Moment, Record, RouteCause, Text, UpstreamCause, User};
 
 /// The call that caused an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,9 +65,7 @@ impl RouteNotFound {
         Message::template(match self.cause {
             RouteCause::UnknownServer => "A request named a server that the pool does not have.",
             RouteCause::UnknownTool => "A request named a tool that the pool does not have.",
-            RouteCause::HostMismatch => {
-                "A request was refused: its Host or Origin is not one that the pool serves."
-            }
+            RouteCause::HostMismatch => "A request was refused: its Host or Origin is not one that the pool serves.",
         })
     }
 
@@ -168,33 +163,15 @@ impl EventsDropped {
         use Dropped::{Calls, Operational, Refusals};
         use DroppedCause::{QueueFull, RedisFull, RedisUnavailable};
         Message::template(match (self.what, self.cause) {
-            (Calls, QueueFull) => {
-                "Audit events of tool calls were lost: they came faster than Redis took them."
-            }
-            (Calls, RedisUnavailable) => {
-                "Audit events of tool calls were lost: Redis took no events for too long."
-            }
-            (Calls, RedisFull) => {
-                "Audit events of tool calls were lost: they may use no more of Redis's memory."
-            }
-            (Operational, QueueFull) => {
-                "Operational events were lost: events came faster than Redis took them."
-            }
-            (Operational, RedisUnavailable) => {
-                "Operational events were lost: Redis took no events for too long."
-            }
-            (Operational, RedisFull) => {
-                "Operational events were lost: events may use no more of Redis's memory."
-            }
-            (Refusals, QueueFull) => {
-                "Events of refused requests were lost: events came faster than Redis took them."
-            }
-            (Refusals, RedisUnavailable) => {
-                "Events of refused requests were lost: Redis took no events for too long."
-            }
-            (Refusals, RedisFull) => {
-                "Events of refused requests were lost: events may use no more of Redis's memory."
-            }
+            (Calls, QueueFull) => "Audit events of tool calls were lost: they came faster than Redis took them.",
+            (Calls, RedisUnavailable) => "Audit events of tool calls were lost: Redis took no events for too long.",
+            (Calls, RedisFull) => "Audit events of tool calls were lost: they may use no more of Redis's memory.",
+            (Operational, QueueFull) => "Operational events were lost: events came faster than Redis took them.",
+            (Operational, RedisUnavailable) => "Operational events were lost: Redis took no events for too long.",
+            (Operational, RedisFull) => "Operational events were lost: events may use no more of Redis's memory.",
+            (Refusals, QueueFull) => "Events of refused requests were lost: events came faster than Redis took them.",
+            (Refusals, RedisUnavailable) => "Events of refused requests were lost: Redis took no events for too long.",
+            (Refusals, RedisFull) => "Events of refused requests were lost: events may use no more of Redis's memory.",
         })
     }
 

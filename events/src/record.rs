@@ -11,50 +11,58 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
-    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause,
-    EventName, Message, Millis, Moment, RouteCause, Severity, Status, Text, TextList,
-    UpstreamCause, Usd, cut::Cut, limits,
+    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, EventName, Message,
+    Millis, Moment, RouteCause, Severity, Status, Text, TextList, UpstreamCause, Usd, cut::Cut, limits,
 };
 
 /// Declares [`Record`] once, so that the wire name, the order, the type and the cutting of a key
 /// cannot disagree.
 macro_rules! record {
-    (
+    ($(
         required { $($(#[$rdoc:meta])* $req:ident: $rty:ty = $rkey:literal,)+ }
         optional { $($(#[$odoc:meta])* $opt:ident: $oty:ty = $okey:literal,)+ }
-    ) => {
+    )+) => {
         /// One event in its flat form. Fields are named as their keys, with `_` for `.`.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[non_exhaustive]
         #[allow(missing_docs)]
         pub struct Record {
-            $($(#[$rdoc])* #[serde(rename = $rkey)] pub $req: $rty,)+
-            $($(#[$odoc])* #[serde(rename = $okey, default, skip_serializing_if = "Option::is_none")]
-              pub $opt: Option<$oty>,)+
+            $(
+                $($(#[$rdoc])* #[serde(rename = $rkey)] pub $req: $rty,)+
+                $($(#[$odoc])* #[serde(rename = $okey, default, skip_serializing_if = "Option::is_none")]
+                  pub $opt: Option<$oty>,)+
+            )+
         }
 
         impl Record {
             /// Every key, in the order in which it is written.
-            pub const KEYS: &'static [&'static str] = &[$($rkey,)+ $($okey,)+];
+            pub const KEYS: &'static [&'static str] = &[$($($rkey,)+ $($okey,)+)+];
 
             // One argument per required key: a new one does not compile until every event has it.
             #[allow(clippy::too_many_arguments)]
-            pub(crate) fn bare($($req: $rty),+) -> Self {
-                Self { $($req,)+ $($opt: None,)+ }
+            pub(crate) fn bare($($($req: $rty,)+)+) -> Self {
+                Self { $($($req,)+ $($opt: None,)+)+ }
             }
 
             /// The keys whose values were cut where they entered.
             pub(crate) fn cut_keys(&self) -> Vec<Cow<'static, str>> {
                 let mut keys = Vec::new();
-                $(if self.$req.was_cut() { keys.push(Cow::Borrowed($rkey)); })+
-                $(if self.$opt.as_ref().is_some_and(Cut::was_cut) { keys.push(Cow::Borrowed($okey)); })+
+                $(
+                    $(if self.$req.was_cut() { keys.push(Cow::Borrowed($rkey)); })+
+                    $(if self.$opt.as_ref().is_some_and(Cut::was_cut) {
+                        keys.push(Cow::Borrowed($okey));
+                    })+
+                )+
                 keys
             }
 
             /// Every value that is there, in the order of the tables.
-            pub(crate) fn values(&mut self) -> Vec<(&'static str, &mut dyn Cut)> {
-                let mut values: Vec<(&'static str, &mut dyn Cut)> = vec![$(($rkey, &mut self.$req)),+];
-                $(if let Some(value) = &mut self.$opt { values.push(($okey, value)); })+
+            pub(crate) fn values(&mut self) -> Vec<&mut dyn Cut> {
+                let mut values: Vec<&mut dyn Cut> = Vec::with_capacity(Self::KEYS.len());
+                $(
+                    $(values.push(&mut self.$req);)+
+                    $(if let Some(value) = &mut self.$opt { values.push(value); })+
+                )+
                 values
             }
         }
@@ -73,6 +81,13 @@ record! {
         event: EventName = "event",
         severity: Severity = "severity",
         pool_id: Text = "pool.id",
+    }
+    optional {
+        pool_name: Text = "pool.name",
+        pool_namespace: Text = "pool.namespace",
+        cluster_id: Text = "cluster.id",
+    }
+    required {
         component_name: Component = "component.name",
         component_version: Text = "component.version",
         /// The Pod, or what else tells instances apart.
@@ -83,9 +98,6 @@ record! {
         message: Message = "message",
     }
     optional {
-        pool_name: Text = "pool.name",
-        pool_namespace: Text = "pool.namespace",
-        cluster_id: Text = "cluster.id",
         /// How many occurrences a joined event stands for.
         #[schemars(range(min = 1))]
         repeat_count: u64 = "repeat.count",
@@ -125,7 +137,7 @@ record! {
         tool_parameter_fields: TextList<{ limits::PARAMETER_FIELDS }> = "tool.parameter_fields",
         tool_parameter_unknown_count: u64 = "tool.parameter_unknown_count",
         /// `hmac-sha256:<key id>:<hex>` of the canonical JSON (RFC 8785) of the arguments.
-        #[schemars(regex(pattern = "^hmac-sha256:[0-9a-f]{8}:[0-9a-f]{64}$"))]
+        #[schemars(extend("pattern" = "^hmac-sha256:[0-9a-f]{8}:[0-9a-f]{64}$"))]
         tool_parameters_hash: Text = "tool.parameters_hash",
         /// The digest of the tool definition that was served.
         tool_definition_hash: Text = "tool.definition_hash",
@@ -222,18 +234,13 @@ impl Record {
             return false;
         };
         match status {
-            Status::Success | Status::Error => {
-                action == Action::Allowed && self.action_reason.is_none()
-            }
+            Status::Success | Status::Error => action == Action::Allowed && self.action_reason.is_none(),
             Status::Blocked => {
                 action == Action::Blocked
-                    && self
-                        .action_reason
-                        .is_some_and(|reason| reason != ActionReason::RateLimitExceeded)
+                    && self.action_reason.is_some_and(|reason| reason != ActionReason::RateLimitExceeded)
             }
             Status::RateLimited => {
-                action == Action::Blocked
-                    && self.action_reason == Some(ActionReason::RateLimitExceeded)
+                action == Action::Blocked && self.action_reason == Some(ActionReason::RateLimitExceeded)
             }
         }
     }

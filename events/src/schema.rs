@@ -22,10 +22,7 @@ pub fn file_name() -> String {
 pub fn schema() -> Value {
     let derived = SchemaGenerator::default().into_root_schema_for::<Record>();
     let mut schema: Map<String, Value> = derived.as_object().cloned().unwrap_or_default();
-    schema.insert(
-        "$id".into(),
-        json!(format!("https://aigateway.dev/schemas/{}", file_name())),
-    );
+    schema.insert("$id".into(), json!(format!("https://aigateway.dev/schemas/{}", file_name())));
     schema.insert("title".into(), json!("AI Gateway audit event"));
     schema.insert(
         "description".into(),
@@ -35,16 +32,38 @@ pub fn schema() -> Value {
         ),
     );
     schema.insert("required".into(), json!(ENVELOPE_REQUIRED));
-    if let Some(version) = schema
-        .get_mut("properties")
-        .and_then(|properties| properties.get_mut("schema_version"))
-    {
-        *version = json!({"const": SCHEMA_VERSION});
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.values_mut().for_each(forbid_null);
+        properties.insert("schema_version".into(), json!({"const": SCHEMA_VERSION}));
     }
     let mut rules: Vec<Value> = EventName::ALL.iter().map(|event| rule(*event)).collect();
     rules.push(verdict());
     schema.insert("allOf".into(), rules.into());
     Value::Object(schema)
+}
+
+/// An optional field is absent, not null, which the derived schema cannot know.
+fn forbid_null(property: &mut Value) {
+    let Value::Object(property) = property else {
+        return;
+    };
+    if let Some(Value::Array(choices)) = property.remove("anyOf") {
+        for choice in choices {
+            match choice {
+                Value::Object(choice) if choice.get("type") != Some(&json!("null")) => {
+                    property.extend(choice);
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(Value::Array(values)) = property.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    if let Some(Value::Array(types)) = property.get("type") {
+        let kept = types.iter().find(|kind| **kind != "null").cloned();
+        property.insert("type".into(), kept.unwrap_or_default());
+    }
 }
 
 /// What an event of this name is: its class, its severities, and its keys and no others.

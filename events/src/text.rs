@@ -29,10 +29,7 @@ impl Text {
         let cleaned = clean(&raw[..head]);
         let end = cleaned.floor_char_boundary(limits::TEXT_BYTES);
         let cut = head < raw.len() || end < cleaned.len();
-        (end > 0).then(|| Self {
-            value: cleaned[..end].into(),
-            cut,
-        })
+        (end > 0).then(|| Self { value: cleaned[..end].into(), cut })
     }
 
     /// The text itself.
@@ -73,9 +70,7 @@ impl<'de> Deserialize<'de> for Text {
         let raw = Cow::<str>::deserialize(deserializer)?;
         match Self::new(&raw) {
             Some(text) if text.as_str() == raw => Ok(text),
-            _ => Err(serde::de::Error::custom(
-                "expected 1 to 256 bytes of text without control characters",
-            )),
+            _ => Err(serde::de::Error::custom("expected 1 to 256 bytes of text without control characters")),
         }
     }
 }
@@ -88,6 +83,7 @@ impl JsonSchema for Text {
         json_schema!({
             "description": "1 to 256 bytes of UTF-8 without control characters.",
             "type": "string", "minLength": 1, "maxLength": limits::TEXT_BYTES,
+            "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$",
         })
     }
 }
@@ -230,11 +226,7 @@ fn acts(c: char) -> bool {
 }
 
 fn clean(raw: &str) -> Cow<'_, str> {
-    if raw.chars().any(acts) {
-        Cow::Owned(raw.chars().filter(|c| !acts(*c)).collect())
-    } else {
-        Cow::Borrowed(raw)
-    }
+    if raw.chars().any(acts) { Cow::Owned(raw.chars().filter(|c| !acts(*c)).collect()) } else { Cow::Borrowed(raw) }
 }
 
 #[cfg(test)]

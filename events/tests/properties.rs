@@ -1,10 +1,11 @@
 //! Whatever comes in, what goes out is a valid event that fits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use events::{
-    Agent, Body, CallRef, Caller, Cost, Event, Message, Moment, Outcome, Reason, Record, Repeat,
-    RouteCause, RouteNotFound, Source, Text, TextList, ToolCall, User, limits, schema,
+    Agent, Body, CallRef, Caller, Cost, Event, Message, Moment, Outcome, Reason, Record, Repeat, RouteCause,
+    RouteNotFound, Source, Text, TextList, ToolCall, User, limits, schema,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -21,18 +22,19 @@ fn raw() -> impl Strategy<Value = String> {
     ]
 }
 
-fn text() -> impl Strategy<Value = Option<Text>> {
-    option::of(raw()).prop_map(|raw| raw.as_deref().and_then(Text::new))
+// Boxed, because the state of all texts of an event together is larger than a test's stack.
+fn text() -> BoxedStrategy<Option<Text>> {
+    option::of(raw()).prop_map(|raw| raw.as_deref().and_then(Text::new)).boxed()
 }
 
 prop_compose! {
-    fn user()(email in text(), id in text(), issuer in text(), department in text(), groups in vec(raw(), 0..80)) -> Arc<User> {
+    fn user()(email in text(), id in text(), issuer in text(), department in text(), groups in vec(raw(), 0..80).boxed()) -> Arc<User> {
         Arc::new(User { email, id, issuer, groups: TextList::new(groups), department })
     }
 }
 
 prop_compose! {
-    fn caller()(user in user(), client_ip in text(), user_agent in text(), session_id in text()) -> Caller {
+    fn caller()(user in user().boxed(), client_ip in text(), user_agent in text(), session_id in text()) -> Caller {
         Caller { user, client_ip, user_agent, auth_method: None, session_id }
     }
 }
@@ -45,9 +47,9 @@ prop_compose! {
 
 prop_compose! {
     fn tool_call()(
-        caller in caller(), agent in agent(), tool in text(), server in text(), method in text(),
+        caller in caller().boxed(), agent in agent().boxed(), tool in text(), server in text(), method in text(),
         request_id in text(), trace_id in text(), definition_hash in text(), model in text(),
-        fields in vec(raw(), 0..100), numbers in any::<[u64; 4]>(), code in any::<i64>(),
+        fields in vec(raw(), 0..100).boxed(), numbers in any::<[u64; 4]>(), code in any::<i64>(),
     ) -> Body {
         let mut call = ToolCall::new(caller, Outcome::Blocked(Reason::BadRequest));
         call.agent = agent;
@@ -67,7 +69,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn route_not_found()(user in option::of(user()), request_id in text(), session_id in text(), client_ip in text()) -> Body {
+    fn route_not_found()(user in option::of(user().boxed()), request_id in text(), session_id in text(), client_ip in text()) -> Body {
         let call = CallRef { request_id, session_id, user };
         Body::RouteNotFound(RouteNotFound { cause: RouteCause::UnknownTool, client_ip, call })
     }
@@ -75,7 +77,7 @@ prop_compose! {
 
 prop_compose! {
     fn event()(
-        body in prop_oneof![tool_call(), route_not_found()],
+        body in prop_oneof![tool_call().boxed(), route_not_found().boxed()],
         id in any::<u128>(), seq in any::<u64>(), ms in 0..4_000_000_000_000i64,
         repeat in option::of((any::<u64>(), vec(raw(), 0..30))),
     ) -> Event {
@@ -109,11 +111,12 @@ proptest! {
 
     #[test]
     fn any_event_is_valid_json_that_fits_and_reads_back_equal(event in event(), source in source()) {
-        let validator = jsonschema::validator_for(&schema::schema()).unwrap();
+        static VALIDATOR: LazyLock<jsonschema::Validator> =
+            LazyLock::new(|| jsonschema::validator_for(&schema::schema()).unwrap());
         let json = event.clone().into_json(&source);
         prop_assert!(json.len() <= limits::EVENT_BYTES, "{} bytes", json.len());
         let value: serde_json::Value = serde_json::from_slice(&json).unwrap();
-        if let Err(error) = validator.validate(&value) {
+        if let Err(error) = VALIDATOR.validate(&value) {
             return Err(TestCaseError::fail(error.to_string()));
         }
         let record = Record::from_json(&json).unwrap();
@@ -200,11 +203,11 @@ fn worst_event_fits_and_keeps_its_verdict() {
 
 #[test]
 fn what_is_cut_is_named_in_the_order_of_the_tables_from_the_end() {
-    let list = |n: usize| TextList::new((0..n).map(|i| format!("{i:0>200}")));
-    let user = User { groups: TextList::new(list(32).as_slice().iter().map(Text::as_str)), ..User::default() };
+    let names = |n: usize| (0..n).map(|i| format!("{i:0>200}"));
+    let user = User { groups: TextList::new(names(32)), ..User::default() };
     let caller = Caller { user: Arc::new(user), ..Caller::default() };
     let mut call = ToolCall::new(caller, Outcome::Success);
-    call.parameter_fields = TextList::new((0..64).map(|i| format!("{i:0>200}")));
+    call.parameter_fields = TextList::new(names(64));
     call.rpc_code = Some(7);
     let event = Event {
         id: 1.into(),

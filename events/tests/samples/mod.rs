@@ -1,13 +1,13 @@
 //! One event of each kind, and the files that are generated from them.
 #![allow(clippy::unwrap_used, reason = "the texts are constants")]
+#![allow(dead_code, reason = "no test needs all of it")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use events::{
-    Agent, AuthDenied, AuthFailure, AuthMethod, Body, CallRef, Caller, Component, ConfigChange,
-    ConfigSource, Cost, Dropped, DroppedCause, ErrorCause, Event, EventsDropped, Moment, Outcome,
-    Policy, Reason, Repeat, RouteCause, RouteNotFound, Source, Text, TextList, ToolCall,
-    UpstreamCause, UpstreamError, Usd, User, schema,
+    Agent, AuthDenied, AuthFailure, AuthMethod, Body, CallRef, Caller, Component, ConfigChange, ConfigSource, Cost,
+    Dropped, DroppedCause, ErrorCause, Event, EventsDropped, Moment, Outcome, Policy, Reason, Repeat, RouteCause,
+    RouteNotFound, Source, Text, TextList, ToolCall, UpstreamCause, UpstreamError, Usd, User, schema,
 };
 
 pub fn source() -> Source {
@@ -29,11 +29,7 @@ pub fn events() -> BTreeMap<&'static str, Event> {
         ("tool_call.minimal", call(ToolCall::new(Caller::default(), Outcome::Success)), None),
         ("tool_call.error", call(failed_call()), None),
         ("tool_call.blocked", call(blocked_call()), None),
-        (
-            "tool_call.rate_limited",
-            call(ToolCall { outcome: Outcome::RateLimited, ..failed_call() }),
-            None,
-        ),
+        ("tool_call.rate_limited", call(ToolCall { outcome: Outcome::RateLimited, ..failed_call() }), None),
         ("tool_call.joined", call(refused_call()), Some(repeat())),
         (
             "auth_denied",
@@ -110,9 +106,7 @@ pub fn events() -> BTreeMap<&'static str, Event> {
 pub fn generated() -> BTreeMap<String, String> {
     let mut files: BTreeMap<String, String> = events()
         .into_iter()
-        .map(|(name, event)| {
-            (format!("samples/{name}.json"), pretty(&event.into_record(&source())))
-        })
+        .map(|(name, event)| (format!("samples/{name}.json"), pretty(&event.into_record(&source()))))
         .collect();
     files.insert(format!("schema/{}", schema::file_name()), pretty(&schema::schema()));
     files
@@ -135,10 +129,7 @@ fn call(call: ToolCall) -> Body {
 }
 
 fn repeat() -> Repeat {
-    Repeat {
-        count: 412,
-        request_ids: TextList::new(["01KAJ3F0RQ5V7T5T6R3QWYQ1ZB", "01KAJ3F0RS3J1S7M9N8V2C4X6Z"]),
-    }
+    Repeat { count: 412, request_ids: TextList::new(["01KAJ3F0RQ5V7T5T6R3QWYQ1ZB", "01KAJ3F0RS3J1S7M9N8V2C4X6Z"]) }
 }
 
 fn user() -> Arc<User> {
@@ -152,11 +143,7 @@ fn user() -> Arc<User> {
 }
 
 fn call_ref() -> CallRef {
-    CallRef {
-        request_id: Text::new("01KAJ3EZ2M8W0V2B4N6H8K1P3R"),
-        session_id: Text::new("s-7c1f"),
-        user: Some(user()),
-    }
+    CallRef { request_id: Text::new("01KAJ3EZ2M8W0V2B4N6H8K1P3R"), session_id: Text::new("s-7c1f"), user: Some(user()) }
 }
 
 fn full_call() -> ToolCall {
@@ -189,9 +176,7 @@ fn full_call() -> ToolCall {
         parameters_hash: Text::new(
             "hmac-sha256:a1b2c3d4:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
         ),
-        definition_hash: Text::new(
-            "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
-        ),
+        definition_hash: Text::new("sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"),
         request_id: Text::new("01KAJ3EZ2M8W0V2B4N6H8K1P3R"),
         trace_id: Text::new("4bf92f3577b34da6a3ce929d0e0e4736"),
         total: Some(Duration::from_micros(48_213).into()),
@@ -223,16 +208,10 @@ fn failed_call() -> ToolCall {
 }
 
 fn blocked_call() -> ToolCall {
-    ToolCall {
-        outcome: Outcome::Blocked(Reason::AuthzDenied),
-        ..failed_call()
-    }
+    ToolCall { outcome: Outcome::Blocked(Reason::AuthzDenied), ..failed_call() }
 }
 
 fn refused_call() -> ToolCall {
-    let caller = Caller {
-        client_ip: Text::new("192.0.2.10"),
-        ..Caller::default()
-    };
+    let caller = Caller { client_ip: Text::new("192.0.2.10"), ..Caller::default() };
     ToolCall::new(caller, Outcome::Blocked(Reason::AuthDenied))
 }

@@ -148,8 +148,7 @@ impl Link {
         let start = format!("{}{start}", if exclusive { "(" } else { "" });
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.target.stream).arg(start).arg(&["+", "COUNT"]).arg(PAGE);
-        let entries: Vec<RawEntry> =
-            bounded("reading the stream", command.query_async(&mut self.connection)).await?;
+        let entries: Vec<RawEntry> = bounded("reading the stream", command.query_async(&mut self.connection)).await?;
         Ok(entries
             .into_iter()
             .filter_map(|(id, fields)| {
