@@ -121,3 +121,99 @@ impl Repeats {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Subject for u32 {
+        fn overflow(&self) -> Self {
+            Self::MAX
+        }
+    }
+
+    fn id(number: u32) -> Option<Text> {
+        Text::new(&format!("r{number}"))
+    }
+
+    fn ids(repeat: &Repeat) -> Vec<&str> {
+        repeat.request_ids.as_slice().iter().map(Text::as_str).collect()
+    }
+
+    #[test]
+    fn first_goes_at_once_and_repeats_become_one_per_window() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut joiner = Joiner::default();
+        assert_eq!(joiner.admit(1, id(0).as_ref(), at(0)), Verdict::Send);
+        for n in 1..=30 {
+            assert_eq!(joiner.admit(1, id(n).as_ref(), at(1)), Verdict::Joined);
+        }
+        assert_eq!(joiner.admit(2, None, at(2)), Verdict::Send);
+        assert!(joiner.expire(at(9), 100).is_empty());
+
+        let joined = joiner.expire(at(10), 100);
+        assert_eq!(joined.len(), 1);
+        let (subject, repeat) = &joined[0];
+        assert_eq!((*subject, repeat.count), (1, 30));
+        assert_eq!(ids(repeat).len(), 20);
+        assert_eq!(ids(repeat)[0], "r1");
+
+        // Still in a window after a joined event, and new again after a quiet one.
+        assert_eq!(joiner.admit(1, None, at(11)), Verdict::Joined);
+        assert_eq!(joiner.expire(at(20), 100).len(), 1);
+        assert!(joiner.expire(at(30), 100).is_empty());
+        assert_eq!(joiner.admit(1, None, at(31)), Verdict::Send);
+    }
+
+    #[test]
+    fn subjects_beyond_the_limit_are_joined_into_one() {
+        let now = Instant::now();
+        let mut joiner = Joiner::default();
+        let sent = (0..50_000).filter(|n| joiner.admit(*n, None, now) == Verdict::Send).count();
+        assert_eq!(sent, SUBJECTS_MAX + 1);
+        assert_eq!(joiner.open.len(), SUBJECTS_MAX + 1);
+        let joined = joiner.flush();
+        assert_eq!(joined.len(), 1);
+        assert_eq!((joined[0].0, joined[0].1.count), (u32::MAX, 39_999));
+    }
+
+    #[test]
+    fn closing_is_done_in_parts() {
+        let now = Instant::now();
+        let mut joiner = Joiner::default();
+        for n in 0..10 {
+            joiner.admit(n, None, now);
+        }
+        let later = now + WINDOW;
+        joiner.expire(later, 4);
+        assert_eq!(joiner.open.len(), 6);
+        assert!(joiner.is_due(later));
+        joiner.expire(later, 100);
+        assert!(joiner.open.is_empty() && !joiner.is_due(later));
+    }
+
+    proptest! {
+        /// Each occurrence is in exactly one event, whatever comes when.
+        #[test]
+        fn nothing_is_lost_or_told_twice(steps in proptest::collection::vec((0..4u32, 0..4_000u64, any::<bool>()), 0..200)) {
+            let mut now = Instant::now();
+            let mut joiner = Joiner::default();
+            let (mut admitted, mut told) = (0, 0);
+            for (subject, ms, sweep) in steps {
+                now += Duration::from_millis(ms);
+                admitted += 1;
+                if joiner.admit(subject, None, now) == Verdict::Send {
+                    told += 1;
+                }
+                if sweep {
+                    told += joiner.expire(now, 2).iter().map(|(_, repeat)| repeat.count).sum::<u64>();
+                }
+            }
+            told += joiner.flush().iter().map(|(_, repeat)| repeat.count).sum::<u64>();
+            prop_assert_eq!(admitted, told);
+        }
+    }
+}

@@ -153,3 +153,101 @@ impl<'de, F: Fn(&str) -> bool> Visitor<'de> for Names<F> {
         Ok((known, unknown))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn key() -> HashKey {
+        HashKey::new(b"0123456789abcdef0123456789abcdef").unwrap()
+    }
+
+    fn told(arguments: &str, known: &[&str]) -> Option<(Vec<String>, u64)> {
+        let (names, unknown) = names::<64>(arguments.as_bytes(), |name| known.contains(&name))?;
+        let names = names.as_slice().iter().map(ToString::to_string);
+        Some((names.collect(), unknown))
+    }
+
+    #[test]
+    fn names_that_the_schema_does_not_know_are_only_counted() {
+        let arguments = r#"{"title": "x", "my password is hunter2": 1, "body": {"title": 2}, "": 0}"#;
+        assert_eq!(told(arguments, &["title", "body", "customer"]), Some((vec!["body".into(), "title".into()], 2)));
+        assert_eq!(told("{}", &["title"]), Some((vec![], 0)));
+    }
+
+    #[test]
+    fn what_is_not_an_object_has_no_names() {
+        for arguments in ["[1]", "null", "", "{\"a\":", "\"a\""] {
+            assert_eq!(told(arguments, &["a"]), None, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn hash_has_the_id_of_its_key() {
+        // printf %s '{"a":1}' | openssl dgst -sha256 -hmac KEY, and sha256sum of KEY.
+        assert_eq!(
+            key().hash(br#"{ "a": 1.0 }"#).unwrap(),
+            "hmac-sha256:3eb1bd43:f0546246da9e2349100c845a8561214788d75d900f3c086a72fcfa03bb1f42ab"
+        );
+    }
+
+    #[test]
+    fn equal_arguments_have_equal_hashes_and_others_do_not() {
+        let hash = |text: &str| key().hash(text.as_bytes());
+        assert_eq!(hash(r#"{"b":[1,2],"a":"\u00e9"}"#), hash(r#" {"a" : "é", "b":[1.0, 2e0]}"#));
+        assert_ne!(hash(r#"{"a":[1,2]}"#), hash(r#"{"a":[2,1]}"#));
+        assert_ne!(hash(r#"{"a":"1"}"#), hash(r#"{"a":1}"#));
+        let other = HashKey::new(b"another key of enough bytes").unwrap();
+        assert_ne!(hash("{}"), other.hash(b"{}"));
+    }
+
+    #[test]
+    fn what_has_no_canonical_form_has_no_hash() {
+        let deep = "[".repeat(200_000);
+        for arguments in ["", "{", "1e999", deep.as_str()] {
+            assert_eq!(key().hash(arguments.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn short_key_is_refused_and_no_key_is_shown() {
+        assert!(HashKey::new(b"0123456789abcde").is_none());
+        assert!(!format!("{:?}", key()).contains("0123456789"));
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..6).prop_map(Value::from),
+                vec((any::<String>(), inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_form_is_that_of_the_reference(value in json()) {
+            let mut ours = Vec::new();
+            write_canonical(&value, &mut ours).unwrap();
+            prop_assert_eq!(ours, serde_json_canonicalizer::to_vec(&value).unwrap());
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in vec(any::<u8>(), 0..200)) {
+            let _ = key().hash(&bytes);
+            if let Some((names, _)) = names::<64>(&bytes, |_| true) {
+                prop_assert!(names.as_slice().is_sorted());
+            }
+        }
+    }
+}

@@ -224,3 +224,106 @@ impl State {
         loss.to = loss.to.max(at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use events::{CallRef, RouteCause, RouteNotFound};
+
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue::new(AuditMetrics::new())
+    }
+
+    fn push(queue: &Queue, lane: Lane, count: usize) {
+        for _ in 0..count {
+            let body = Body::RouteNotFound(RouteNotFound {
+                cause: RouteCause::UnknownTool,
+                client_ip: None,
+                call: CallRef::default(),
+            });
+            queue.push(lane, Moment::new(jiff::Timestamp::UNIX_EPOCH), body, None);
+        }
+    }
+
+    fn losses(queue: &Queue) -> Vec<(Dropped, DroppedCause, u64)> {
+        let now = Moment::new(jiff::Timestamp::UNIX_EPOCH);
+        let events = queue.take_losses(now).into_iter();
+        events
+            .map(|event| match event.body {
+                Body::EventsDropped(loss) => (loss.what, loss.cause, loss.count),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn lanes(queue: &Queue) -> Vec<Lane> {
+        queue.take(CAPACITY * 2).into_iter().map(|(lane, _)| lane).collect()
+    }
+
+    #[test]
+    fn events_leave_in_the_order_in_which_they_came() {
+        let queue = queue();
+        for lane in [Lane::Call, Lane::Refusal, Lane::Operational, Lane::Call] {
+            push(&queue, lane, 1);
+        }
+        let taken = queue.take(3);
+        assert_eq!(taken.iter().map(|(_, event)| event.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(
+            taken.iter().map(|(lane, _)| *lane).collect::<Vec<_>>(),
+            [Lane::Call, Lane::Refusal, Lane::Operational]
+        );
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn less_important_events_fall_out_first_and_are_counted() {
+        let queue = queue();
+        queue.set_obstacle(DroppedCause::QueueFull);
+        push(&queue, Lane::Refusal, CAPACITY - 10);
+        push(&queue, Lane::Operational, 10);
+        push(&queue, Lane::Call, CAPACITY - 10);
+        assert_eq!(losses(&queue), [(Dropped::Refusals, DroppedCause::QueueFull, 9_990)]);
+        push(&queue, Lane::Call, 15);
+        assert_eq!(
+            losses(&queue),
+            [(Dropped::Operational, DroppedCause::QueueFull, 10), (Dropped::Calls, DroppedCause::QueueFull, 5)]
+        );
+        assert_eq!(lanes(&queue), vec![Lane::Call; CAPACITY]);
+    }
+
+    #[test]
+    fn less_important_event_finds_no_room_among_calls() {
+        let queue = queue();
+        queue.set_obstacle(DroppedCause::RedisFull);
+        push(&queue, Lane::Call, CAPACITY);
+        push(&queue, Lane::Refusal, 3);
+        push(&queue, Lane::Operational, 2);
+        assert_eq!(
+            losses(&queue),
+            [(Dropped::Refusals, DroppedCause::RedisFull, 3), (Dropped::Operational, DroppedCause::RedisFull, 2)]
+        );
+        assert_eq!(lanes(&queue), vec![Lane::Call; CAPACITY]);
+        assert!(losses(&queue).is_empty());
+    }
+
+    #[test]
+    fn oldest_of_a_lane_falls_out_and_its_number_is_the_gap() {
+        let queue = queue();
+        push(&queue, Lane::Call, CAPACITY + 3);
+        let numbers: Vec<u64> = queue.take(CAPACITY).iter().map(|(_, e)| e.seq).collect();
+        assert_eq!(numbers.first(), Some(&4));
+        assert_eq!(numbers.last(), Some(&(CAPACITY as u64 + 3)));
+    }
+
+    #[test]
+    fn closed_queue_counts_what_it_cannot_take() {
+        let metrics = AuditMetrics::new();
+        let queue = Queue::new(metrics.clone());
+        push(&queue, Lane::Call, 5);
+        assert_eq!(queue.close(), 5);
+        push(&queue, Lane::Call, 2);
+        assert_eq!(metrics.events_dropped(), 7);
+        assert_eq!(queue.len(), 0);
+    }
+}
