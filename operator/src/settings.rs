@@ -40,7 +40,7 @@ pub struct Settings {
     #[arg(long, env = "ARMOR_IMAGE", default_value = concat!("aigateway/armor:", env!("CARGO_PKG_VERSION")))]
     pub armor_image: String,
     /// Image of Redis for pools that name none.
-    #[arg(long, env = "REDIS_IMAGE", default_value = "redis:7.4")]
+    #[arg(long, env = "REDIS_IMAGE", default_value = "redis:7.2")]
     pub redis_image: String,
     /// Pull policy of the containers that the operator makes.
     #[arg(long, env = "IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]

@@ -77,7 +77,7 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     let metrics = Metrics::default();
     let health = Health::default();
     let stop = CancellationToken::new();
-    let listener = TcpListener::bind(("0.0.0.0", settings.http_port)).await?;
+    let listener = listen(settings.http_port).await?;
     let server = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), stop.clone()));
 
     let mut leading = Box::pin(lead(settings, metrics, health, stop.clone()));
@@ -95,6 +95,14 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         Ok(Ok(served)) => result.and(served.map_err(StartError::from)),
         Ok(Err(panic)) => result.and(Err(StartError::Task(panic.to_string()))),
         Err(_) => result,
+    }
+}
+
+/// Listens on every address, IPv6 included where the node has it.
+async fn listen(port: u16) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(("::", port)).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("0.0.0.0", port)).await,
     }
 }
 

@@ -54,7 +54,9 @@ impl StatusWriter {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
         if let Some((newer, status)) = written.get(uid) {
-            if let Some(status) = status.downcast_ref::<S>().filter(|_| *newer >= version) {
+            // Of an object that can not be read the watch never shows the status.
+            let unseen = *newer > version || (*newer == version && seen.is_none());
+            if let Some(status) = status.downcast_ref::<S>().filter(|_| unseen) {
                 return status.clone();
             }
             written.remove(uid);
@@ -94,6 +96,15 @@ impl StatusWriter {
             }
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(false),
             Err(error) => Err(StatusError::Api(label, Box::new(error))),
+        }
+    }
+
+    /// Drops what is remembered of an object once the watch shows it.
+    pub fn caught_up<K: Resource>(&self, object: &K) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        if written.get(uid).is_some_and(|(newer, _)| *newer <= version_of(object)) {
+            written.remove(uid);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The children that exist, as watches and applies show them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::runtime::watcher::Event;
 use serde_json::Value;
@@ -16,8 +16,8 @@ pub struct ChildStore {
 
 #[derive(Default)]
 struct Inner {
-    children: HashMap<ChildKey, Entry>,
-    by_owner: HashMap<Box<str>, BTreeSet<ChildKey>>,
+    children: HashMap<Arc<ChildKey>, Entry>,
+    by_owner: HashMap<Box<str>, Vec<Arc<ChildKey>>>,
     listing: HashMap<Kind, HashSet<ChildKey>>,
     ready: HashSet<Kind>,
 }
@@ -41,7 +41,7 @@ impl ChildStore {
 
     /// The children that an owner has now.
     pub fn owned_by(&self, owner_uid: &str) -> Vec<ChildKey> {
-        self.lock().by_owner.get(owner_uid).into_iter().flatten().cloned().collect()
+        self.lock().by_owner.get(owner_uid).into_iter().flatten().map(|key| ChildKey::clone(key)).collect()
     }
 
     /// Kinds whose first list is not complete yet.
@@ -110,8 +110,12 @@ impl ChildStore {
             }
             Event::InitDone => {
                 let seen = inner.listing.remove(&kind).unwrap_or_default();
-                let gone: Vec<ChildKey> =
-                    inner.children.keys().filter(|key| key.kind == kind && !seen.contains(*key)).cloned().collect();
+                let gone: Vec<Arc<ChildKey>> = inner
+                    .children
+                    .keys()
+                    .filter(|key| key.kind == kind && !seen.contains(key.as_ref()))
+                    .cloned()
+                    .collect();
                 for key in gone {
                     if let Some(entry) = inner.children.get(&key) {
                         touch(&entry.observed.clone(), &key.namespace);
@@ -133,8 +137,9 @@ impl ChildStore {
 impl Inner {
     fn insert(&mut self, key: ChildKey, observed: Observed, good: Option<u64>) {
         self.remove(&key);
+        let key = Arc::new(key);
         if let Some((_, _, uid)) = &observed.owner {
-            self.by_owner.entry(uid.clone()).or_default().insert(key.clone());
+            self.by_owner.entry(uid.clone()).or_default().push(key.clone());
         }
         self.children.insert(key, Entry { observed, good });
     }
@@ -143,7 +148,7 @@ impl Inner {
         let Some(entry) = self.children.remove(key) else { return };
         let Some((_, _, uid)) = &entry.observed.owner else { return };
         if let Some(keys) = self.by_owner.get_mut(uid) {
-            keys.remove(key);
+            keys.retain(|other| other.as_ref() != key);
             if keys.is_empty() {
                 self.by_owner.remove(uid);
             }

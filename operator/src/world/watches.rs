@@ -48,14 +48,14 @@ pub fn run(
     }
 }
 
-fn config() -> Config {
-    Config::default().timeout(WATCH_SECONDS)
-}
-
 /// Pages are small, because a list is held as whole objects before it is pruned. The API server ignores a page size
 /// where any version of the list would do, so the newest is asked for.
+fn config() -> Config {
+    Config::default().timeout(WATCH_SECONDS).page_size(100)
+}
+
 fn managed() -> Config {
-    config().page_size(200).labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"))
+    config().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"))
 }
 
 fn api<K>(scope: &Scope) -> Api<K>
@@ -102,6 +102,9 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
             }
             Event::InitApply(_) => {}
             Event::Apply(pool) => {
+                if let Ok(pool) = &pool.0 {
+                    scope.status.caught_up(pool);
+                }
                 if before.is_none_or(|old| has_new_spec(old.meta(), pool.meta())) {
                     scope.wake.pool_and_servers(&pool.namespace().unwrap_or_default(), &pool.name_any());
                 }
@@ -136,6 +139,9 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
                 }
             }
             Event::Apply(server) => {
+                if let Ok(server) = &server.0 {
+                    scope.status.caught_up(server);
+                }
                 if before.as_ref().is_none_or(|old| has_new_spec(old.meta(), server.meta())) {
                     scope.wake.server(&server.namespace().unwrap_or_default(), &server.name_any());
                     wake_pool(server);
