@@ -1,0 +1,90 @@
+//! More events than there is room for.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use armor::audit::{AuthFailure, Refusal, RefusalCause};
+use events::{DroppedCause, EventName};
+
+use crate::{
+    server::Server,
+    trail::{Trail, announced, expected_ids, of, records, request_ids},
+};
+
+/// A stranger's refused `tools/list`.
+fn refusal(number: u32, request_id: &str) -> Refusal<'_> {
+    Refusal {
+        client_ip: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number)),
+        cause: RefusalCause::Credential(AuthFailure::UnknownKey),
+        method: Some("tools/list"),
+        request_id,
+        trace_id: None,
+        session_id: None,
+        user_agent: Some("flood"),
+        http_status: 401,
+        rpc_code: None,
+    }
+}
+
+#[tokio::test]
+async fn overflow_is_counted_exactly_and_announced_when_redis_is_back() {
+    let mut server = Server::new(&[]);
+    let trail = Trail::to(&server);
+    trail.calls(0, 12_345);
+    let metrics = trail.audit.metrics().clone();
+    assert_eq!(metrics.events_dropped(), 2_345);
+    server.start();
+    trail.stop().await;
+
+    let records = records(&server);
+    assert_eq!(of(&records, EventName::ToolCall).len(), 10_000);
+    assert_eq!(announced(&records), 2_345);
+    let [loss] = of(&records, EventName::EventsDropped)[..] else { panic!("one announcement is enough") };
+    assert_eq!(loss.dropped_cause, Some(DroppedCause::RedisUnavailable));
+    assert!(loss.dropped_from <= loss.dropped_to);
+    assert!(loss.message.as_str().contains("tool calls"));
+    // The oldest fell out, and their numbers are the gap.
+    let mut numbers: Vec<u64> = records.iter().map(|r| r.component_seq).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (2_346..=12_346).collect::<Vec<_>>());
+    assert_eq!(metrics.events_made(), 12_346);
+}
+
+#[tokio::test]
+async fn flood_of_refusals_displaces_no_call() {
+    let mut server = Server::new(&[]);
+    let trail = Trail::to(&server);
+    trail.calls(0, 100);
+    for number in 0..50_000 {
+        trail.audit.refuse(&refusal(number, "flood"));
+    }
+    trail.calls(100, 100);
+    server.start();
+    trail.stop().await;
+
+    let records = records(&server);
+    assert_eq!(request_ids(&records), expected_ids(200));
+    // 10,000 strangers are kept apart, the others are one; each refusal is told once or counted as lost.
+    let refusals = of(&records, EventName::AuthDenied);
+    let told: u64 = refusals.iter().map(|r| r.repeat_count.unwrap_or(1)).sum();
+    assert_eq!(told + announced(&records), 50_000);
+    assert!(announced(&records) > 0);
+    let overflow: Vec<_> = refusals.iter().filter(|r| r.repeat_count.is_some()).collect();
+    assert_eq!(overflow.len(), 1);
+    assert_eq!(overflow[0].client_ip, None);
+    assert_eq!(overflow[0].repeat_count, Some(39_999));
+}
+
+#[tokio::test]
+async fn flood_beside_a_working_redis_loses_no_call() {
+    let server = Server::running(&[]);
+    let trail = Trail::to(&server);
+    for round in 0..100 {
+        for number in 0..500 {
+            trail.audit.refuse(&refusal(round * 500 + number, "flood"));
+        }
+        trail.calls(round as usize * 3, 3);
+        tokio::task::yield_now().await;
+    }
+    trail.stop().await;
+    assert_eq!(request_ids(&records(&server)), expected_ids(300));
+}

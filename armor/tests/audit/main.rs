@@ -1,0 +1,9 @@
+//! The audit trail against a real Redis that is killed, frozen, filled, and comes back with less.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod calls;
+mod flood;
+mod outage;
+mod room;
+mod server;
+mod trail;
