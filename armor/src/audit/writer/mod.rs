@@ -6,6 +6,7 @@
 
 mod link;
 mod recent;
+mod size;
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -32,6 +33,7 @@ use super::{
 };
 use link::{Link, LinkError, StreamId, is_full};
 use recent::Recent;
+use size::MeanSize;
 
 /// How long the first event of a batch waits for company.
 const LINGER: Duration = Duration::from_millis(5);
@@ -52,9 +54,6 @@ const BACKOFF_ENDING: Duration = Duration::from_millis(100);
 /// Pages of 500 that are searched for entries of unknown fate. Beyond them an entry is added again:
 /// receivers can drop a duplicate, but nobody can restore a loss.
 const SEARCH_PAGES_MAX: usize = 200;
-/// What Redis adds to the JSON of an entry; 600 bytes of JSON take about 730 of memory in 7.0.
-const ENTRY_OVERHEAD_BYTES: f64 = 130.0;
-
 /// An event in its final form.
 pub(super) struct Entry {
     id: Ulid,
@@ -280,7 +279,7 @@ impl Writer {
         for (lane, event) in taken {
             let id = event.id;
             let json = event.into_json(&self.shared.source);
-            self.entry_size.observe(json.len() as f64 + ENTRY_OVERHEAD_BYTES);
+            self.entry_size.observe(json.len());
             self.hand.push_back(Entry { id, lane, json });
         }
     }
@@ -292,7 +291,7 @@ impl Writer {
         let refresh_lifetime = started >= self.next_lifetime;
         // From here until the answer nobody knows what Redis has, also if this future is dropped.
         self.unknown_after = Some(self.tail);
-        let replies = link.append(self.hand.iter().take(count), self.entry_size.bytes, refresh_lifetime).await?;
+        let replies = link.append(self.hand.iter().take(count), self.entry_size.bytes(), refresh_lifetime).await?;
         self.unknown_after = None;
         let now = Instant::now();
         self.shared.metrics.write_seconds.observe((now - started).as_secs_f64());
@@ -386,27 +385,4 @@ async fn batch(queue: &Queue) {
         }
     });
     let _ = timeout(LINGER, full).await;
-}
-
-/// The mean size of an entry in Redis, so that the stream can be trimmed by its length.
-struct MeanSize {
-    bytes: f64,
-    seen: f64,
-}
-
-impl Default for MeanSize {
-    fn default() -> Self {
-        // A typical call; counts as one observation until there are real ones.
-        Self { bytes: 1_024.0, seen: 1.0 }
-    }
-}
-
-impl MeanSize {
-    /// Slow enough that a burst of long events does not trim the history of short ones.
-    const MEMORY: f64 = 10_000.0;
-
-    fn observe(&mut self, bytes: f64) {
-        self.seen = (self.seen + 1.0).min(Self::MEMORY);
-        self.bytes += (bytes - self.bytes) / self.seen;
-    }
 }
