@@ -50,9 +50,13 @@ impl HashKey {
     }
 
     /// `hmac-sha256:<key id>:<hex>` over the canonical JSON (RFC 8785) of `arguments`. `None` for what has
-    /// no canonical form: no JSON, nested deeper than 128, or a number beyond a double.
+    /// no canonical form: no JSON, nested deeper than 128, or a number beyond a double; and for more than
+    /// `HASHED_BYTES_MAX`.
     #[must_use]
     pub fn hash(&self, arguments: &[u8]) -> Option<String> {
+        if arguments.len() > HASHED_BYTES_MAX {
+            return None;
+        }
         let value: Value = serde_json::from_slice(arguments).ok()?;
         let mut sink = MacWriter(self.mac.clone());
         write_canonical(&value, &mut sink).ok()?;
@@ -66,6 +70,10 @@ impl fmt::Debug for HashKey {
         f.debug_struct("HashKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
+
+/// Most bytes of arguments that are hashed. The decoded form may take a hundred times as much memory, and a caller
+/// must not be able to fill the process's.
+const HASHED_BYTES_MAX: usize = 256 << 10;
 
 struct MacWriter(Hmac<Sha256>);
 
@@ -206,7 +214,8 @@ mod tests {
     #[test]
     fn what_has_no_canonical_form_has_no_hash() {
         let deep = "[".repeat(200_000);
-        for arguments in ["", "{", "1e999", deep.as_str()] {
+        let large = format!("[{}0]", "0,".repeat(HASHED_BYTES_MAX / 2));
+        for arguments in ["", "{", "1e999", deep.as_str(), large.as_str()] {
             assert_eq!(key().hash(arguments.as_bytes()), None);
         }
     }

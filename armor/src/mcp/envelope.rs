@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::jsonrpc::{RpcError, code};
@@ -157,6 +159,11 @@ impl<'a> Message<'a> {
             (error, None)
         })?;
         let refuse = |text: &str| (RpcError::new(code::INVALID_REQUEST, text), wire.id);
+        if respelled(body, &ENVELOPE_KEYS) {
+            return Err(refuse(
+                "a key of the envelope is there in another case, which some servers take for the key itself",
+            ));
+        }
         if wire.jsonrpc.as_deref() != Some("2.0") {
             return Err(refuse("jsonrpc must be \"2.0\""));
         }
@@ -169,10 +176,14 @@ impl<'a> Message<'a> {
         if wire.result.is_some() || wire.error.is_some() {
             return Err(refuse("both a request and a response"));
         }
-        if let Some(id) = wire.id
-            && !id.get().starts_with(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
-        {
-            return Err(refuse("id must be a string or a number"));
+        // Read as a value too, because raw JSON may hold half a surrogate pair or a number without bounds.
+        let is_id = |id: &RawValue| matches!(serde_json::from_str(id.get()), Ok(Value::String(_) | Value::Number(_)));
+        if wire.id.is_some_and(|id| !is_id(id)) {
+            return Err((RpcError::new(code::INVALID_REQUEST, "id must be a string or a number"), None));
+        }
+        // A server that dispatches by method alone would run a call that nobody answers for.
+        if wire.id.is_none() && !method.starts_with("notifications/") {
+            return Err(refuse("a request needs an id: only notifications/... go without"));
         }
         let params = match wire.params {
             None => Params::default(),
@@ -192,6 +203,10 @@ impl<'a> Params<'a> {
         if !raw.get().starts_with('{') {
             return Err(RpcError::new(code::INVALID_PARAMS, "params must be an object"));
         }
+        if respelled(raw.get().as_bytes(), &PARAMS_KEYS) {
+            let message = "params: a key is there in another case, which some servers take for the key itself";
+            return Err(RpcError::new(code::INVALID_PARAMS, message));
+        }
         let mut params: Self = serde_json::from_str(raw.get()).map_err(invalid)?;
         if let Some(meta) = params.meta_raw
             && meta.get().starts_with('{')
@@ -200,6 +215,36 @@ impl<'a> Params<'a> {
         }
         Ok(params)
     }
+}
+
+/// Keys that Armor acts on.
+const ENVELOPE_KEYS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+const PARAMS_KEYS: [&str; 8] = ["name", "uri", "taskId", "ref", "cursor", "arguments", "_meta", "protocolVersion"];
+
+/// Whether an object has a key that differs from one of `ours` by case alone: decoders that ignore case, such as Go's
+/// `encoding/json`, would take it for the key itself.
+fn respelled(object: &[u8], ours: &'static [&'static str]) -> bool {
+    struct Keys(&'static [&'static str]);
+
+    impl<'de> Visitor<'de> for Keys {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+            let mut found = false;
+            while let Some((key, IgnoredAny)) = map.next_entry::<Cow<'de, str>, IgnoredAny>()? {
+                // These two fold to ASCII letters as well.
+                let folded = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+                found |= self.0.iter().any(|own| folded.eq_ignore_ascii_case(own) && key != *own);
+            }
+            Ok(found)
+        }
+    }
+
+    serde_json::Deserializer::from_slice(object).deserialize_map(Keys(ours)).unwrap_or(true)
 }
 
 /// The text of a raw JSON string; `None` if it is something else.
@@ -244,6 +289,30 @@ mod tests {
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":{},"arguments":{}}}"#,
         ] {
             assert!(Message::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_another_case_is_refused() {
+        for body in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","Name":"secret"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","argument\u017f":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"Method":"tools/call","Params":{"name":"secret"}}"#,
+        ] {
+            assert!(Message::parse(body.as_bytes()).is_err(), "{body}");
+        }
+        let fine = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"Name":"x"},"nickname":1}}"#;
+        assert!(Message::parse(fine.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn only_a_notification_goes_without_an_id() {
+        assert_eq!(
+            error(r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"secret"}}"#),
+            code::INVALID_REQUEST
+        );
+        for id in ["1e999", r#""\ud800""#, "true", "{}"] {
+            assert_eq!(error(&format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#)), code::INVALID_REQUEST);
         }
     }
 
