@@ -112,17 +112,16 @@ impl TryFrom<String> for ServerUrl {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let url =
-            url::Url::parse(&text).map_err(|e| format!("'{text}' is not a URL ({e}): write https://HOST/PATH"))?;
+        // The text is never repeated: it may hold a credential, as user info or in its query.
+        let url = url::Url::parse(&text).map_err(|e| format!("not a URL ({e}): write https://HOST/PATH"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-            return Err(format!("'{text}' is not an http or https URL with a host"));
+            return Err("not an http or https URL with a host: write https://HOST/PATH".to_owned());
         }
-        // The text is not repeated: it holds a credential.
         if !url.username().is_empty() || url.password().is_some() {
             return Err("a URL must not hold a user name or password: use auth".to_owned());
         }
         if url.fragment().is_some() {
-            return Err(format!("'{text}' has a fragment (#…): leave it out"));
+            return Err("a URL must not have a fragment (#…): leave it out".to_owned());
         }
         Ok(Self(url))
     }
