@@ -4,7 +4,10 @@
 
 mod bad_input;
 mod drift;
+mod edits;
+mod equal;
 mod lifecycle;
+mod raw_client;
 mod refused;
 mod secrets;
 
