@@ -18,6 +18,7 @@ use crate::auth::Authenticator;
 use crate::config::schema::{self, Auth, Document, RedisUrl};
 use crate::config::types::Prefix;
 use crate::config::{ConfigError, Loaded};
+use crate::endpoint::post::Room;
 use crate::host::HostPolicy;
 use crate::listener::tls;
 use crate::mcp::Era;
@@ -30,6 +31,8 @@ pub struct Gateway {
     running: ArcSwapOption<Running>,
     /// Sessions of legacy clients.
     pub sessions: Sessions,
+    /// Room for callers' messages.
+    pub bodies: Room,
     /// Figures.
     pub metrics: Metrics,
     /// Cancelled when streams without an end must end.
@@ -55,6 +58,7 @@ impl Gateway {
         Self {
             running: ArcSwapOption::empty(),
             sessions: Sessions::default(),
+            bodies: Room::default(),
             metrics: Metrics::new(),
             draining: CancellationToken::new(),
             listening: AtomicBool::new(false),
@@ -143,6 +147,7 @@ pub struct Running {
     pub audit: Audit,
     admin_token: SecretSlice<u8>,
     seal_secret: SecretSlice<u8>,
+    seal_before: Option<SecretSlice<u8>>,
     by_prefix: HashMap<String, Arc<Server>>,
 }
 
@@ -165,7 +170,11 @@ impl Running {
             Some(file) => secrets.require(file, "audit.hashKeyFile")?,
             None => admin_token,
         };
-        let before = previous.map(|p| p.seal_secret.expose_secret()).filter(|before| *before != seal_secret);
+        // Kept until the next rotation, through all reloads in between.
+        let before = previous.and_then(|p| match p.seal_secret.expose_secret() == seal_secret {
+            true => p.seal_before.as_ref().map(ExposeSecret::expose_secret),
+            false => Some(p.seal_secret.expose_secret()),
+        });
         let sealer =
             Sealer::new(&document.pool.id, seal_secret, before).map_err(|error| ConfigError::SecretInvalid {
                 file: token_file.to_string(),
@@ -187,6 +196,7 @@ impl Running {
             hosts: HostPolicy::new(document.listener.hosts.as_deref()),
             admin_token: SecretSlice::from(admin_token.to_vec()),
             seal_secret: SecretSlice::from(seal_secret.to_vec()),
+            seal_before: before.map(|secret| SecretSlice::from(secret.to_vec())),
             document,
             redacted: loaded.redacted,
             credentials_revision: loaded.credentials_revision,

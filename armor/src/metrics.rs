@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::upstream::FaultReason;
+
 type Labels<const N: usize> = [(&'static str, String); N];
 
 /// From a pass-through on one machine to the longest timeout.
@@ -28,6 +30,9 @@ impl MetricConstructor<Histogram> for Buckets {
         Histogram::new(SECONDS)
     }
 }
+
+/// The outcome of a request that a server answered; the others are those of [`FaultReason`].
+pub const ANSWERED: &str = "ok";
 
 /// What became of a request, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +161,12 @@ impl Metrics {
     /// A server is gone from the configuration.
     pub fn forget_server(&self, server: &str) {
         self.known_servers.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
-        self.server_ready.remove(&[("server", server.to_owned())]);
+        let label = [("server", server.to_owned())];
+        self.server_ready.remove(&label);
+        self.upstream_seconds.remove(&label);
+        for outcome in FaultReason::ALL.map(FaultReason::as_str).into_iter().chain([ANSWERED]) {
+            self.upstream.remove(&[label[0].clone(), ("outcome", outcome.to_owned())]);
+        }
     }
 
     /// A configuration was read.
@@ -206,5 +216,23 @@ fn method_class(method: &str) -> &str {
         notification if notification.starts_with("notifications/") => "notification",
         task if task.starts_with("tasks/") => "task",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_server_that_is_gone() {
+        let metrics = Metrics::new();
+        metrics.server_ready("crm", true);
+        for outcome in FaultReason::ALL.map(FaultReason::as_str).into_iter().chain([ANSWERED]) {
+            metrics.upstream("crm", outcome, Duration::ZERO);
+        }
+        assert!(metrics.text().contains("crm"));
+        metrics.forget_server("crm");
+        assert!(!metrics.text().contains("crm"), "{}", metrics.text());
+        assert!(metrics.servers().is_empty());
     }
 }

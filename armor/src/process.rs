@@ -19,7 +19,7 @@ use crate::gateway::Gateway;
 use crate::listener::serve::serve;
 use crate::logging::LogControl;
 use crate::reload::Reloader;
-use crate::session::store::close;
+use crate::session::store::{close, close_foreign};
 use crate::{admin, endpoint};
 
 /// How long a call may go on after the signal.
@@ -192,10 +192,13 @@ async fn sweep(gateway: Arc<Gateway>, stop: CancellationToken) -> &'static str {
     loop {
         tokio::select! {
             () = stop.cancelled() => return "sweep",
+            () = gateway.sessions.crowded() => {}
             () = tokio::time::sleep(SWEEP) => {}
         }
-        let now = endpoint::legacy::now_seconds();
-        close(&gateway.sessions.take_idle(Instant::now(), now)).await;
+        close(&gateway.sessions.take_idle(Instant::now())).await;
+        if let Some(running) = gateway.running() {
+            close_foreign(&gateway.sessions, &running.servers).await;
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::{ConfigError, Document, Files, Loaded};
 use crate::gateway::{ConfigState, Gateway, Running, audit_settings};
 use crate::logging::LogControl;
 use crate::process::{Options, Stops, serve_mcp};
+use crate::session::ended;
 use crate::session::store::close;
 use crate::upstream::handshake::{Handshake, State};
 use crate::upstream::probe::{self, Observer};
@@ -30,7 +31,8 @@ pub(crate) struct Reloader {
     probes: JoinSet<()>,
     probed: HashMap<[u8; 32], CancellationToken>,
     listener: JoinSet<()>,
-    writer: JoinSet<()>,
+    /// The tasks that speak with the pool's Redis.
+    redis: JoinSet<()>,
 }
 
 impl Reloader {
@@ -43,7 +45,7 @@ impl Reloader {
             probes: JoinSet::new(),
             probed: HashMap::new(),
             listener: JoinSet::new(),
-            writer: JoinSet::new(),
+            redis: JoinSet::new(),
         }
     }
 
@@ -83,7 +85,7 @@ impl Reloader {
         }
         while self.probes.join_next().await.is_some() {}
         self.stops.audit.cancel();
-        while self.writer.join_next().await.is_some() {}
+        while self.redis.join_next().await.is_some() {}
     }
 
     fn take(&mut self, files: Files) {
@@ -161,7 +163,9 @@ impl Reloader {
             settings,
         };
         let (audit, task) = Audit::start(config, self.stops.audit.clone())?;
-        self.writer.spawn(task);
+        self.redis.spawn(task);
+        let stop = self.stops.background.clone();
+        self.redis.spawn(ended::share(self.gateway.clone(), document.pool.id.clone(), audit.redis(), stop));
         self.gateway.metrics.with_registry(|registry| audit.metrics().register(registry));
         Ok(audit)
     }

@@ -41,7 +41,7 @@ pub use settings::{AuditConfig, AuditError, AuditSettings, RedisSettings};
 use incident::Incidents;
 use queue::{Lane, Queue};
 use refusal::Refusals;
-use settings::Target;
+pub(crate) use settings::Target;
 
 /// The handle by which everything else speaks to the audit trail. Cheap to clone.
 #[derive(Clone)]
@@ -105,6 +105,11 @@ impl Audit {
             differs
         });
         Ok(())
+    }
+
+    /// The pool's Redis, for what else is kept there.
+    pub(crate) fn redis(&self) -> watch::Receiver<Arc<Target>> {
+        self.shared.target.subscribe()
     }
 
     /// The counters of the trail.

@@ -6,12 +6,13 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use events::{
-    AuthDenied, AuthFailure, Body, CallRef, Caller, Outcome, Reason, Repeat, RouteCause, RouteNotFound, Text, ToolCall,
+    AuthDenied, AuthFailure, AuthMethod, Body, CallRef, Caller, Outcome, Reason, Repeat, RouteCause, RouteNotFound,
+    Text, ToolCall, User,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     joiner::{Joiner, Subject, Verdict},
 };
 
-/// A request that was refused before its principal was known.
+/// A request that was refused before its principal was known, or before it was known to be no call.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
     /// Where it came from.
@@ -28,6 +29,8 @@ pub struct Refusal<'a> {
     pub cause: RefusalCause,
     /// The JSON-RPC method, where the body was read.
     pub method: Option<&'a str>,
+    /// Whose credential was accepted, where it came to that.
+    pub user: Option<(&'a Arc<User>, AuthMethod)>,
     /// The id that the caller got back.
     pub request_id: &'a str,
     /// The W3C trace id, where one came in.
@@ -122,8 +125,13 @@ impl Refusal<'_> {
             let call = CallRef { request_id, session_id, user: None };
             return operational(self.cause, client_ip, call);
         }
-        let caller =
-            Caller { client_ip, user_agent: self.user_agent.and_then(Text::new), session_id, ..Caller::default() };
+        let caller = Caller {
+            user: self.user.map(|(user, _)| Arc::clone(user)).unwrap_or_default(),
+            auth_method: self.user.map(|(_, method)| method),
+            client_ip,
+            user_agent: self.user_agent.and_then(Text::new),
+            session_id,
+        };
         let mut call = blocked_call(self.cause, caller);
         call.method = self.method.and_then(Text::new);
         call.request_id = request_id;

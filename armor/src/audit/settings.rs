@@ -80,8 +80,8 @@ pub enum AuditError {
 }
 
 /// A Redis stream that can be connected to.
-pub(super) struct Target {
-    pub(super) client: Client,
+pub(crate) struct Target {
+    pub(crate) client: Client,
     pub(super) stream: String,
     pub(super) stream_max_bytes: u64,
     /// What `client` was made from, to tell whether a reload changed it.

@@ -35,7 +35,7 @@ impl Changes {
                 return std::future::pending().await;
             };
             // Subscribed before it is looked at, so that no change falls in between.
-            let mut watches: Vec<_> = running.servers.iter().map(|s| s.watch()).collect();
+            let mut watches: Vec<_> = running.servers.iter().map(|s| s.offers()).collect();
             let now = fingerprints(&running, self.era);
             let changed: Vec<ListKind> =
                 ListKind::ALL.into_iter().filter(|kind| now[*kind as usize] != self.seen[*kind as usize]).collect();
@@ -50,18 +50,15 @@ impl Changes {
     }
 }
 
+/// Digests of digests: the lists themselves are read when a probe brings others.
 fn fingerprints(running: &Running, era: Era) -> [[u8; 32]; 4] {
     ListKind::ALL.map(|kind| {
         let mut hasher = Sha256::new();
         for server in &running.servers {
-            let handshake = server.handshake();
-            if handshake.is_failed() {
-                continue;
-            }
-            if let Some(offer) = handshake.offer(era) {
+            if let Some(digest) = server.offers().borrow().list(era, kind) {
                 hasher.update(server.prefix.as_ref());
                 hasher.update([0]);
-                hasher.update(offer.catalogue.fingerprint(kind));
+                hasher.update(digest);
             }
         }
         hasher.finalize().into()

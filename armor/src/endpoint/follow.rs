@@ -34,10 +34,8 @@ impl Follow for Answer {
     }
 
     fn message(&mut self, facts: &Facts) {
-        if let Some(record) = &mut self.record
-            && !record.is_concluded()
-            && record.is_answer(facts)
-        {
+        // Told at once: the stream may stay open long after its answer.
+        if let Some(mut record) = self.record.take_if(|record| !record.is_concluded() && record.is_answer(facts)) {
             record.answered(facts);
         }
     }

@@ -17,6 +17,7 @@ use super::verdict::{self, Judged, Refused};
 use super::{asked, judge, reply};
 use crate::audit::ErrorCause;
 use crate::mcp::{Era, MODERN, headers};
+use crate::metrics;
 use crate::session::Session;
 use crate::stream::hold::Hold;
 use crate::stream::relay::Relay;
@@ -70,7 +71,7 @@ pub async fn request(
             return failure(server, &fault, record);
         }
     };
-    record.head("ok");
+    record.head(metrics::ANSWERED);
     let mut response = answer(ctx, server, out, got, record);
     response.headers_mut().extend(kept);
     response
@@ -202,15 +203,17 @@ pub(super) fn headers_for(ctx: &Context, server: &Server, out: &Outgoing<'_>, sp
             map.insert(headers::METHOD, headers::encode(out.method));
             let name = match out.name {
                 Some(own) => Some(headers::encode(own)),
-                None => ctx.headers.get(headers::NAME).cloned(),
+                // Of other methods it was not compared with the body.
+                None if judge::has_name(out.method) => ctx.headers.get(headers::NAME).cloned(),
+                None => None,
             };
             if let Some(name) = name {
                 map.insert(headers::NAME, name);
             }
-            for (name, value) in &ctx.headers {
-                if name.as_str().starts_with(headers::PARAM_PREFIX) {
-                    map.append(name, value.clone());
-                }
+            // Copies of arguments, which the server compares with the body. Nothing but a call has arguments.
+            let copies = ctx.headers.iter().filter(|(name, _)| name.as_str().starts_with(headers::PARAM_PREFIX));
+            for (name, value) in copies.filter(|_| out.method == "tools/call") {
+                map.append(name, value.clone());
             }
         }
     }

@@ -98,6 +98,12 @@ pub fn modern(request: &Request<'_>, map: &HeaderMap) -> Result<(), Unacceptable
     capabilities(request)
 }
 
+/// Whether `Mcp-Name` means something for a method, so that [`modern`] has compared it with the body.
+#[must_use]
+pub fn has_name(method: &str) -> bool {
+    matches!(method, "tools/call" | "prompts/get" | "resources/read") || method.starts_with("tasks/")
+}
+
 fn capabilities(request: &Request<'_>) -> Result<(), Unacceptable> {
     let declared = request.params.meta.client_capabilities;
     if declared.is_none_or(|raw| !raw.get().starts_with('{')) {

@@ -16,7 +16,7 @@ use super::asked;
 use super::context::Context;
 use super::dispatch;
 use super::forward::{self, Outgoing};
-use super::post::{name_tool, refuse};
+use super::post::{RESPONSE, name_tool, refuse};
 use super::{pool, reply};
 use crate::mcp::envelope::{Message, Request, text};
 use crate::mcp::jsonrpc::{self, RpcError, code};
@@ -89,7 +89,8 @@ fn no_session(
             record.bad_request(status.as_u16(), error);
             reply::error(status, error, request.id)
         }
-        _ => refuse(ctx, status, error, None),
+        Message::Notification(request) => refuse(ctx, Some(&request.method), status, error, None),
+        Message::Response { .. } => refuse(ctx, Some(RESPONSE), status, error, None),
     }
 }
 
@@ -104,7 +105,9 @@ async fn notification(ctx: &Context, request: &Request<'_>, body: &Bytes, sessio
     // Which server it is meant for can not be seen; one that it means nothing to ignores it.
     let open = session.open_speeches().await;
     let out = outgoing(&request.method, body, session);
-    let told = open.iter().map(|(server, _)| forward::notify(ctx, server, &out));
+    // A session may outlive the configuration of a server that it was opened with.
+    let known = open.iter().filter(|(server, _)| ctx.running.servers.iter().any(|s| Arc::ptr_eq(s, server)));
+    let told = known.map(|(server, _)| forward::notify(ctx, server, &out));
     futures::future::join_all(told).await;
 }
 

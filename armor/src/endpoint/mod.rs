@@ -135,6 +135,7 @@ impl Stranger<'_> {
             client_ip: self.peer,
             cause,
             method: None,
+            user: None,
             request_id: self.request_id,
             trace_id: self.trace.map(|t| t.id.as_str()),
             session_id: None,

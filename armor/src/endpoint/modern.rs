@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::dispatch::Call;
-use super::post::{refuse, unacceptable};
+use super::post::{RESPONSE, refuse, unacceptable};
 use super::{judge, listen, pool, reply};
 use crate::mcp::envelope::Message;
 use crate::mcp::jsonrpc::{RpcError, code};
@@ -26,7 +26,7 @@ pub async fn message(ctx: &Context, message: Message<'_>, body: &Bytes) -> Respo
         Message::Notification(_) => return reply::empty(StatusCode::ACCEPTED),
         Message::Response { .. } => {
             let error = RpcError::new(code::INVALID_REQUEST, "clients of this revision do not send responses");
-            return refuse(ctx, StatusCode::BAD_REQUEST, &error, None);
+            return refuse(ctx, Some(RESPONSE), StatusCode::BAD_REQUEST, &error, None);
         }
     };
     if let Err((status, error)) = judge::modern(request, &ctx.headers) {

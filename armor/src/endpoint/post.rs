@@ -3,15 +3,19 @@
 //! Promises: the body is bounded in size and time; of a `tools/call` the audit guard is open before anything
 //! can refuse it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::context::Context;
 use super::{judge, legacy, modern, reply};
@@ -22,23 +26,48 @@ use crate::mcp::jsonrpc::{RpcError, code};
 
 /// Largest message of a caller.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
-/// How long a caller may take to send one.
+/// How long a caller may take to send one, with the wait for room.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What all messages together may take, from their reading to the end of their requests.
+const ALL_BODIES_BYTES: usize = 128 << 20;
+/// What is counted in the room for messages.
+const UNIT_BYTES: usize = 1 << 10;
+
+/// A response has no method; this one says that it was read.
+pub(super) const RESPONSE: &str = "response";
+
+/// The room for messages that are held at the same time.
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ALL_BODIES_BYTES / UNIT_BYTES)))
+    }
+}
+
+/// A message, and its place in the room, which is free when nobody holds the message any more.
+struct Placed(Bytes, #[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Answers a POST.
 pub async fn handle(ctx: Context, body: Incoming) -> Response<Body> {
     if let Err((status, text)) = acceptable(&ctx.headers) {
-        return refuse(&ctx, status, &RpcError::new(code::INVALID_REQUEST, text), None);
+        return refuse(&ctx, None, status, &RpcError::new(code::INVALID_REQUEST, text), None);
     }
-    let body = match read(body).await {
+    let body = match read(body, &ctx.gateway.bodies).await {
         Ok(body) => body,
         Err((status, text)) => {
-            return refuse(&ctx, status, &RpcError::new(code::INVALID_REQUEST, text), None);
+            return refuse(&ctx, None, status, &RpcError::new(code::INVALID_REQUEST, text), None);
         }
     };
     let message = match Message::parse(&body) {
         Ok(message) => message,
-        Err((error, id)) => return refuse(&ctx, StatusCode::BAD_REQUEST, &error, id),
+        Err((error, id)) => return refuse(&ctx, None, StatusCode::BAD_REQUEST, &error, id),
     };
     match judge::era(&message, &ctx.headers) {
         Ok(Era::Legacy) => legacy::message(&ctx, message, &body).await,
@@ -62,8 +91,10 @@ pub(super) fn unacceptable(
             record.bad_request(status.as_u16(), error);
             reply::error(status, error, request.id)
         }
-        Message::Request(request) | Message::Notification(request) => refuse(ctx, status, error, request.id),
-        Message::Response { .. } => refuse(ctx, status, error, None),
+        Message::Request(request) | Message::Notification(request) => {
+            refuse(ctx, Some(&request.method), status, error, request.id)
+        }
+        Message::Response { .. } => refuse(ctx, Some(RESPONSE), status, error, None),
     }
 }
 
@@ -74,13 +105,21 @@ pub(super) fn name_tool(record: &mut super::record::Record, request: &crate::mcp
     }
 }
 
-/// Refuses what is no tool call, as far as can be known.
-pub(super) fn refuse(ctx: &Context, status: StatusCode, error: &RpcError, id: Option<&RawValue>) -> Response<Body> {
+/// Refuses what is no tool call, or what cannot be read and may have been one: then `method` is absent, and there is a
+/// record of it.
+pub(super) fn refuse(
+    ctx: &Context,
+    method: Option<&str>,
+    status: StatusCode,
+    error: &RpcError,
+    id: Option<&RawValue>,
+) -> Response<Body> {
     ctx.gateway.metrics.refusal("envelope");
     ctx.running.audit.refuse(&Refusal {
         client_ip: ctx.peer,
         cause: RefusalCause::Envelope,
-        method: None,
+        method,
+        user: Some((&ctx.principal.user, ctx.principal.method)),
         request_id: &ctx.request_id,
         trace_id: ctx.trace.as_ref().map(|t| t.id.as_str()),
         session_id: None,
@@ -124,14 +163,27 @@ pub(super) fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
             })
 }
 
-async fn read(body: Incoming) -> Result<Bytes, (StatusCode, &'static str)> {
-    let collected = Limited::new(body, MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, "the message is larger than 4 MiB"))
-        }
-        Ok(Err(_)) => Err((StatusCode::BAD_REQUEST, "the message broke off")),
-        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the message did not arrive within 30 s")),
-    }
+async fn read(body: Incoming, room: &Room) -> Result<Bytes, (StatusCode, &'static str)> {
+    const TOO_LARGE: (StatusCode, &str) = (StatusCode::PAYLOAD_TOO_LARGE, "the message is larger than 4 MiB");
+    const BROKEN_OFF: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "the message broke off");
+    const LATE: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "the message did not arrive within 30 s");
+    const NO_ROOM: (StatusCode, &str) = (StatusCode::SERVICE_UNAVAILABLE, "too many large messages: try again");
+    // One whose length is not told may become as large as any.
+    let told = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let length = told.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+    let units = |bytes: usize| bytes.div_ceil(UNIT_BYTES).max(1);
+    let end = Instant::now() + BODY_TIMEOUT;
+    let wanted = u32::try_from(units(length)).unwrap_or(u32::MAX);
+    let Ok(Ok(mut place)) = timeout_at(end, room.0.clone().acquire_many_owned(wanted)).await else {
+        return Err(NO_ROOM);
+    };
+    let bytes = match timeout_at(end, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => return Err(TOO_LARGE),
+        Ok(Err(_)) => return Err(BROKEN_OFF),
+        Err(_) => return Err(LATE),
+    };
+    let unused = place.num_permits().saturating_sub(units(bytes.len()));
+    drop(place.split(unused));
+    Ok(Bytes::from_owner(Placed(bytes, place)))
 }

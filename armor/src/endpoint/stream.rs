@@ -26,11 +26,11 @@ pub async fn open(ctx: &Context) -> Response<Body> {
     }
     if !post::accepts(&ctx.headers, "text/event-stream") {
         let error = RpcError::new(code::INVALID_REQUEST, "Accept must list text/event-stream");
-        return post::refuse(ctx, StatusCode::NOT_ACCEPTABLE, &error, None);
+        return post::refuse(ctx, Some("GET"), StatusCode::NOT_ACCEPTABLE, &error, None);
     }
     let session = match legacy::session(ctx) {
         Ok(session) => session,
-        Err((status, error)) => return post::refuse(ctx, status, &error, None),
+        Err((status, error)) => return post::refuse(ctx, Some("GET"), status, &error, None),
     };
     match ctx.running.unprefixed() {
         Some(server) => pass_through(ctx, server, &session).await,
@@ -100,9 +100,9 @@ pub async fn end(ctx: &Context) -> Response<Body> {
     }
     let session = match legacy::session(ctx) {
         Ok(session) => session,
-        Err((status, error)) => return post::refuse(ctx, status, &error, None),
+        Err((status, error)) => return post::refuse(ctx, Some("DELETE"), status, &error, None),
     };
-    ctx.gateway.sessions.end(&session);
+    ctx.gateway.sessions.end(&session, legacy::now_seconds());
     if let Some(server) = ctx.running.unprefixed()
         && session.ticket.upstream.is_some()
     {

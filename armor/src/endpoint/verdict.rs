@@ -20,6 +20,9 @@ use crate::upstream::exchange::{is_event_stream, is_json};
 /// an error that the caller can read.
 const WHOLE_ANSWER_BYTES: usize = 64 << 10;
 
+/// With this code servers in wide use refuse a session that they do not know, under HTTP 400.
+const NO_SUCH_SESSION: i64 = -32000;
+
 /// What came back.
 pub enum Judged {
     /// A stream of events.
@@ -74,8 +77,17 @@ pub async fn judge(
     scan.feed(&head);
     let facts = scan.take();
     let valid = whole && serde_json::from_slice::<serde::de::IgnoredAny>(&head).is_ok();
-    if valid && record.is_answer(&facts) {
-        return Ok(Judged::Whole(status, head, facts));
+    let answers = valid && record.is_answer(&facts);
+    let unknown_session = match status {
+        StatusCode::NOT_FOUND => true,
+        StatusCode::BAD_REQUEST => !answers || facts.code == Some(NO_SUCH_SESSION),
+        _ => false,
+    };
+    if in_session && unknown_session {
+        return Err(Refused::SessionLost);
+    }
+    if answers {
+        return Ok(Judged::Whole(passed_on(status, era), head, facts));
     }
     if status.is_success() {
         return Err(no_answer().into());
@@ -83,12 +95,18 @@ pub async fn judge(
     // A request that could not be read as one has no id to repeat.
     let nameless = facts.id.as_deref().is_none_or(|id| id == b"null");
     if era == Era::Modern && valid && facts.is_response() && facts.has_error && nameless {
-        return Ok(Judged::Whole(status, head, facts));
-    }
-    if in_session && matches!(status.as_u16(), 400 | 404) {
-        return Err(Refused::SessionLost);
+        return Ok(Judged::Whole(passed_on(status, era), head, facts));
     }
     Err(Fault::status(status).into())
+}
+
+/// The status under which an answer reaches the caller. What is no success is an error of the transport to clients, so
+/// that they would not read the answer, and 404 ends their session; 2026-07-28 alone gives 400 and 404 a meaning.
+fn passed_on(status: StatusCode, era: Era) -> StatusCode {
+    match (era, status) {
+        (Era::Modern, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND) => status,
+        _ => StatusCode::OK,
+    }
 }
 
 fn no_answer() -> Fault {

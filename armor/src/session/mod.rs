@@ -4,6 +4,7 @@
 //! (sessions with servers) can be lost at any time and is opened again. Must never accept an id of another
 //! principal, nor one that this pool did not seal.
 
+pub mod ended;
 pub mod seal;
 pub mod store;
 

@@ -4,12 +4,14 @@
 //! and opened again when the server has forgotten it. Must never be the only place that knows a session.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
+use super::ended::Ended;
 use super::seal::{MAX_AGE_SECONDS, Ticket};
 use crate::mcp::Era;
 use crate::mcp::envelope::Implementation;
@@ -25,6 +27,8 @@ const PARKED_FOR: Duration = Duration::from_secs(5 * 60);
 const MAX_PARKED: usize = 64;
 /// More sessions than this are not kept: the one that was idle longest goes.
 const MAX_KEPT: usize = 20_000;
+/// So many above it are not waited for until the next look at idle ones.
+const CROWD: usize = 2_000;
 
 /// A request whose answer the client fetches in another stream than its own.
 pub trait Awaiting: Send {
@@ -42,7 +46,6 @@ pub struct Session {
     began: Instant,
     /// Milliseconds since `began`.
     used: AtomicU64,
-    ended: AtomicBool,
     parked: Mutex<Vec<(Instant, Box<dyn Awaiting>)>>,
 }
 
@@ -56,6 +59,8 @@ struct State {
     speech: Option<Speech>,
     /// The session in the ticket is not known to the server any more.
     lost: bool,
+    /// How the last try to open one ended, and when.
+    failed: Option<(Instant, Fault)>,
 }
 
 impl Session {
@@ -65,7 +70,6 @@ impl Session {
             slots: Mutex::default(),
             began: Instant::now(),
             used: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
             parked: Mutex::default(),
         }
     }
@@ -93,9 +97,14 @@ impl Session {
     /// Every [`Fault`].
     pub async fn speech(&self, server: &Arc<Server>) -> Result<Speech, Fault> {
         let slot = self.slot(server);
+        let asked = Instant::now();
         let mut state = slot.speech.lock().await;
         if let Some(speech) = &state.speech {
             return Ok(speech.clone());
+        }
+        // Calls that waited together for a server that hangs fail together, not one after the other.
+        if let Some((_, fault)) = state.failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(fault.clone());
         }
         let known = match state.lost {
             true => None,
@@ -103,7 +112,13 @@ impl Session {
         };
         let speech = match known {
             Some(speech) => speech,
-            None => session::open(server, &self.ticket.client, server.timeout).await?.speech(),
+            None => match session::open(server, &self.ticket.client, server.timeout).await {
+                Ok(opened) => opened.speech(),
+                Err(fault) => {
+                    state.failed = Some((Instant::now(), fault.clone()));
+                    return Err(fault);
+                }
+            },
         };
         Ok(state.speech.insert(speech).clone())
     }
@@ -148,6 +163,11 @@ impl Session {
         open
     }
 
+    fn take_foreign(&self, servers: &[Arc<Server>]) -> Vec<Arc<Slot>> {
+        let is_foreign = |slot: &Slot| !servers.iter().any(|server| server.fingerprint == slot.server.fingerprint);
+        locked(&self.slots).extract_if(|_, slot| is_foreign(slot)).map(|(_, slot)| slot).collect()
+    }
+
     fn slot(&self, server: &Arc<Server>) -> Arc<Slot> {
         locked(&self.slots)
             .entry(server.fingerprint)
@@ -188,6 +208,9 @@ fn sessionless(server: &Server) -> Option<Speech> {
 #[derive(Default)]
 pub struct Sessions {
     kept: Mutex<HashMap<[u8; 16], Arc<Session>>>,
+    crowded: Notify,
+    /// Those that were ended.
+    pub ended: Ended,
 }
 
 /// Why a session id is not accepted. To the caller all are the same: 404, begin anew.
@@ -218,26 +241,41 @@ impl Sessions {
         if now_seconds > ticket.created.saturating_add(MAX_AGE_SECONDS) {
             return Err(NoSession::TooOld);
         }
+        if self.ended.contains(&ticket.id) {
+            return Err(NoSession::Ended);
+        }
         let mut kept = locked(&self.kept);
         let session = match kept.get(&ticket.id) {
             Some(session) => session.clone(),
             None => {
                 let session = Arc::new(Session::new(ticket));
                 kept.insert(session.ticket.id, session.clone());
+                if kept.len() > MAX_KEPT + CROWD {
+                    self.crowded.notify_one();
+                }
                 session
             }
         };
         drop(kept);
-        if session.ended.load(Ordering::Acquire) {
-            return Err(NoSession::Ended);
-        }
         session.touch();
         Ok(session)
     }
 
-    /// Ends a session. It is kept, as ended, until it would be too old or idle.
-    pub fn end(&self, session: &Session) {
-        session.ended.store(true, Ordering::Release);
+    /// Ends a session, here and at the other replicas.
+    pub fn end(&self, session: &Session, now_seconds: u64) {
+        self.ended.end(session.ticket.id, now_seconds);
+        drop(self.take(&session.ticket.id));
+    }
+
+    /// Takes out a session; the caller closes it.
+    #[must_use]
+    pub fn take(&self, id: &[u8; 16]) -> Option<Arc<Session>> {
+        locked(&self.kept).remove(id)
+    }
+
+    /// Waits until there are so many that some must go before the next look at idle ones.
+    pub async fn crowded(&self) {
+        self.crowded.notified().await;
     }
 
     /// How many are kept.
@@ -252,18 +290,14 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Takes out what has been idle too long, or is too many; the caller closes it. An ended one is kept
-    /// until its id would not be accepted anyway.
+    /// Takes out what has been idle too long, or is too many; the caller closes it.
     #[must_use]
-    pub fn take_idle(&self, now: Instant, now_seconds: u64) -> Vec<Arc<Session>> {
+    pub fn take_idle(&self, now: Instant) -> Vec<Arc<Session>> {
         let mut kept = locked(&self.kept);
         for session in kept.values() {
             locked(&session.parked).retain(|(since, _)| now.saturating_duration_since(*since) <= PARKED_FOR);
         }
-        let idle = |session: &Session| match session.ended.load(Ordering::Acquire) {
-            true => now_seconds > session.ticket.created.saturating_add(MAX_AGE_SECONDS),
-            false => now.saturating_duration_since(session.idle_since()) > IDLE,
-        };
+        let idle = |session: &Session| now.saturating_duration_since(session.idle_since()) > IDLE;
         let mut gone: Vec<[u8; 16]> = kept.iter().filter(|(_, session)| idle(session)).map(|(id, _)| *id).collect();
         let left = kept.len() - gone.len();
         if left > MAX_KEPT {
@@ -283,6 +317,18 @@ impl Sessions {
     pub fn take_all(&self) -> Vec<Arc<Session>> {
         locked(&self.kept).drain().map(|(_, session)| session).collect()
     }
+}
+
+/// Closes the sessions with servers that are not configured any more.
+pub async fn close_foreign(sessions: &Sessions, servers: &[Arc<Server>]) {
+    let kept: Vec<Arc<Session>> = locked(&sessions.kept).values().cloned().collect();
+    let foreign = kept.iter().flat_map(|session| session.take_foreign(servers));
+    let closing = foreign.map(|slot| async move {
+        if let Some(speech) = &slot.speech.lock().await.speech {
+            session::close(&slot.server, speech).await;
+        }
+    });
+    futures::future::join_all(closing).await;
 }
 
 /// Closes the sessions with servers, all at once.

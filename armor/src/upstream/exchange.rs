@@ -25,6 +25,8 @@ use crate::stream::sse::SseReader;
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// Largest list: a server with more pages is cut off there.
 const MAX_PAGES: usize = 100;
+/// Largest list, over all pages: a page may be as large as any answer.
+const MAX_LIST_BYTES: usize = MAX_ANSWER_BYTES;
 
 /// Counts Armor's own requests.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -215,6 +217,7 @@ pub async fn fetch_list(
 ) -> Result<super::catalogue::List, Fault> {
     use super::catalogue::{Item, List};
     let mut items = Vec::new();
+    let mut bytes = 0;
     let mut ttl_ms = u64::MAX;
     let mut cursor: Option<String> = None;
     for _ in 0..MAX_PAGES {
@@ -240,6 +243,13 @@ pub async fn fetch_list(
                     kind.method()
                 ))
             })?;
+        bytes += list.iter().map(|raw| raw.get().len()).sum::<usize>();
+        if bytes > MAX_LIST_BYTES {
+            return Err(Fault::protocol(format!(
+                "the server's answers to {} are larger than {MAX_LIST_BYTES} bytes",
+                kind.method()
+            )));
+        }
         items.extend(list.into_iter().filter_map(|raw| Item::parse(kind, raw)));
         let number = |key: &str| page.get(key).and_then(|raw| raw.get().parse::<u64>().ok());
         ttl_ms = ttl_ms.min(number("ttlMs").unwrap_or(0));

@@ -27,6 +27,18 @@ pub enum FaultReason {
 }
 
 impl FaultReason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::OutboundAuthFailed,
+        Self::ConnectFailed,
+        Self::Timeout,
+        Self::TlsFailed,
+        Self::HttpError,
+        Self::ProtocolError,
+        Self::CredentialMissing,
+        Self::PrefixCollision,
+    ];
+
     /// The word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -7,7 +7,7 @@ use http::HeaderValue;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, ListKind};
 use super::fault::Fault;
 use crate::mcp::Era;
 
@@ -75,6 +75,31 @@ impl Offer {
     #[must_use]
     pub fn has(&self, capability: &str) -> bool {
         self.capabilities.get(capability).is_some_and(Value::is_object)
+    }
+}
+
+/// Digests of what callers of each era are offered. Absent: nothing, because the server does not speak the era or fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered([Option<[[u8; 32]; ListKind::ALL.len()]>; 2]);
+
+impl Offered {
+    /// Of a handshake.
+    #[must_use]
+    pub fn of(handshake: &Handshake) -> Self {
+        Self([Era::Legacy, Era::Modern].map(|era| {
+            let offer = handshake.offer(era).filter(|_| !handshake.is_failed())?;
+            Some(ListKind::ALL.map(|kind| offer.catalogue.fingerprint(kind)))
+        }))
+    }
+
+    /// The digest of a list.
+    #[must_use]
+    pub fn list(&self, era: Era, kind: ListKind) -> Option<&[u8; 32]> {
+        let lists = match era {
+            Era::Legacy => &self.0[0],
+            Era::Modern => &self.0[1],
+        };
+        lists.as_ref().map(|lists| &lists[kind as usize])
     }
 }
 

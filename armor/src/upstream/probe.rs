@@ -24,6 +24,8 @@ const BACKOFF: std::ops::Range<Duration> = Duration::from_secs(1)..Duration::fro
 /// A server that speaks one era is asked for the other one only this often (in probes): each try is an error
 /// in its log.
 const OTHER_ERA_EVERY: u32 = 10;
+/// Longest text of a server on how to use it; the rest is cut off. Callers get those of all servers at once.
+const MAX_INSTRUCTIONS_CHARS: usize = 16_384;
 /// Longest that one request of a probe may take, even if callers' may take longer.
 const MAX_REQUEST: Duration = Duration::from_secs(10);
 
@@ -74,8 +76,11 @@ struct Probe {
     count: u32,
     speaks: Vec<Era>,
     failures: u32,
-    /// One era answered and the request of the other was lost on its way: that says nothing of what is spoken.
+    /// One era answered, and the other one's request was lost on its way or, for the first time, not understood: that
+    /// says nothing yet of what is spoken.
     unsure: bool,
+    /// An era that was spoken was not understood the last time.
+    doubted: bool,
 }
 
 impl Probe {
@@ -99,10 +104,16 @@ impl Probe {
         };
         let (legacy, modern) = tokio::join!(legacy, modern);
         let one_is_spoken = matches!(legacy, Some(Ok(_))) || matches!(modern, Some(Ok(_)));
-        let lost = |fault: Option<&Fault>| fault.is_some_and(Fault::says_nothing_of_the_protocol);
-        self.unsure = one_is_spoken
-            && (lost(legacy.as_ref().and_then(|r| r.as_ref().err()))
-                || lost(modern.as_ref().and_then(|r| r.as_ref().err())));
+        let faults = [
+            (Era::Legacy, legacy.as_ref().and_then(|r| r.as_ref().err())),
+            (Era::Modern, modern.as_ref().and_then(|r| r.as_ref().err())),
+        ];
+        let lost = faults.iter().any(|(_, fault)| fault.is_some_and(Fault::says_nothing_of_the_protocol));
+        let odd = |fault: Option<&Fault>| fault.is_some_and(|fault| !fault.says_nothing_of_the_protocol());
+        let surprising = faults.iter().any(|(era, fault)| odd(*fault) && self.speaks.contains(era));
+        let doubted = one_is_spoken && surprising && !self.doubted;
+        self.doubted = doubted;
+        self.unsure = one_is_spoken && (lost || doubted);
         let outcome = match (legacy, modern) {
             (Some(Err(legacy)), Some(Err(modern))) => Err(telling(legacy, modern)),
             (Some(Err(fault)), None) | (None, Some(Err(fault))) => Err(fault),
@@ -112,9 +123,14 @@ impl Probe {
             Ok((legacy, modern)) => {
                 // Unsure counts as a failure for the time of the next probe, and asks for both eras again.
                 self.failures = if self.unsure { self.failures.saturating_add(1) } else { 0 };
-                self.speaks.clear();
-                self.speaks.extend(legacy.as_ref().map(|_| Era::Legacy));
-                self.speaks.extend(modern.as_ref().map(|_| Era::Modern));
+                for (era, spoken) in [(Era::Legacy, legacy.is_some()), (Era::Modern, modern.is_some())] {
+                    let known = self.speaks.contains(&era);
+                    if spoken && !known {
+                        self.speaks.push(era);
+                    } else if !spoken && !self.unsure {
+                        self.speaks.retain(|e| *e != era);
+                    }
+                }
             }
             Err(_) => {
                 self.failures = self.failures.saturating_add(1);
@@ -130,7 +146,9 @@ impl Probe {
             if let Ok(offer) = legacy_offer(server, speech, initialized, limit).await {
                 return Ok(offer);
             }
-            self.session = None;
+            if let Some(speech) = self.session.take() {
+                session::close(server, &speech).await;
+            }
         }
         let params = json!({
             "protocolVersion": Era::Legacy.newest(),
@@ -185,7 +203,7 @@ async fn legacy_offer(
         revision: speech.revision.clone(),
         capabilities: initialized.capabilities.clone(),
         server_info: initialized.server_info.clone(),
-        instructions: initialized.instructions.clone(),
+        instructions: initialized.instructions.as_deref().map(shortened),
         session: speech.session.clone(),
         catalogue: Catalogue::default(),
     };
@@ -217,12 +235,16 @@ async fn modern(server: &Server, limit: Duration) -> Result<Offer, Fault> {
         revision: MODERN.to_owned(),
         capabilities: discovered.capabilities,
         server_info: discovered.meta.get(meta::SERVER_INFO).cloned().unwrap_or_default(),
-        instructions: discovered.instructions,
+        instructions: discovered.instructions.as_deref().map(shortened),
         session: None,
         catalogue: Catalogue::default(),
     };
     fill(server, &speech, &mut offer, limit).await?;
     Ok(offer)
+}
+
+fn shortened(instructions: &str) -> String {
+    instructions.chars().take(MAX_INSTRUCTIONS_CHARS).collect()
 }
 
 /// Fetches the lists that the server says it has.

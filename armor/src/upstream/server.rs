@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::client::Client;
 use super::fault::{Fault, FaultReason};
-use super::handshake::Handshake;
+use super::handshake::{Handshake, Offered};
 use crate::config::load::Secrets;
 use crate::config::schema::{self, ServerAuth};
 use crate::config::types::{Prefix, ServerName};
@@ -45,6 +45,7 @@ pub struct Server {
     /// What keeps it from being asked at all.
     fault: Option<Fault>,
     handshake: watch::Sender<Arc<Handshake>>,
+    offered: watch::Sender<Offered>,
     probe_now: Notify,
 }
 
@@ -85,6 +86,7 @@ impl Server {
             credentials,
             client,
             fault,
+            offered: watch::Sender::new(Offered::of(&handshake)),
             handshake: watch::Sender::new(Arc::new(handshake)),
             probe_now: Notify::new(),
         }
@@ -102,15 +104,17 @@ impl Server {
         self.handshake.borrow().clone()
     }
 
-    /// Changes of what is known of it.
+    /// Tells when what it offers has changed; most probes find what the one before found.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Arc<Handshake>> {
-        self.handshake.subscribe()
+    pub fn offers(&self) -> watch::Receiver<Offered> {
+        self.offered.subscribe()
     }
 
     /// Written by the probe alone.
     pub(super) fn set_handshake(&self, handshake: Handshake) {
+        let offered = Offered::of(&handshake);
         self.handshake.send_replace(Arc::new(handshake));
+        self.offered.send_if_modified(|before| std::mem::replace(before, offered) != offered);
     }
 
     /// Wakes the probe.

@@ -82,6 +82,7 @@ pub async fn open(server: &Server, params: &str, limit: Duration) -> Result<Open
         )
         .await?;
     if !sent.status().is_success() {
+        close(server, &opened.speech()).await;
         return Err(Fault::status(sent.status()));
     }
     Ok(opened)

@@ -134,6 +134,7 @@ async fn operational_events_go_at_once_and_their_repeats_are_joined() {
             client_ip: address,
             cause: RefusalCause::Credential(AuthFailure::Missing),
             method: Some(["tools/call", "tools/list"][number % 2]),
+            user: None,
             request_id: &format!("refused-{number}"),
             trace_id: None,
             session_id: None,

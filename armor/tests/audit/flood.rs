@@ -16,6 +16,7 @@ fn refusal(number: u32, request_id: &str) -> Refusal<'_> {
         client_ip: IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + number)),
         cause: RefusalCause::Credential(AuthFailure::UnknownKey),
         method: Some("tools/list"),
+        user: None,
         request_id,
         trace_id: None,
         session_id: None,

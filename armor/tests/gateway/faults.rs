@@ -1,6 +1,6 @@
 //! Servers that fail, each in its way.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -271,4 +271,50 @@ async fn a_large_answer_that_breaks_off_is_an_error_in_the_trail() {
     assert!(broken.is_err());
     let call = &redis.await_events("tool_call", 1).await[0];
     assert_eq!(call["status"], "error", "{call}");
+}
+
+#[tokio::test]
+async fn a_server_whose_list_is_too_large_fails_with_a_reason() {
+    let server = Double::start(|request: Seen| async move {
+        if request.method() != "tools/list" {
+            return manners(&request, &["2025-11-25"], TOOLS).unwrap();
+        }
+        let page = request.json()["params"]["cursor"].as_str().map_or(0, |c| c.parse::<u32>().unwrap());
+        let tool = json!({"name": format!("t{page}"), "description": "x".repeat(5 << 20), "inputSchema": {}});
+        result(&request, json!({"tools": [tool], "nextCursor": (page + 1).to_string()}))
+    })
+    .await;
+    let armor = Armor::start(&Config::new().server("s", &server.url)).await;
+    let seen = armor.server("s").await;
+    assert_eq!((&seen["state"], &seen["reason"]), (&json!("Failed"), &json!("ProtocolError")), "{seen}");
+    assert!(seen["message"].as_str().unwrap().contains("tools/list"), "{seen}");
+    assert_eq!(server.seen("tools/list").len(), 4);
+}
+
+#[tokio::test]
+async fn one_odd_answer_does_not_take_an_era_away_and_two_do() {
+    let odd: &'static AtomicUsize = Box::leak(Box::default());
+    let server = Double::start(move |request: Seen| async move {
+        if request.method() == "tools/call" {
+            return std::future::pending().await;
+        }
+        let discover = request.method() == "server/discover";
+        if discover && odd.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return text(200, "text/html", "<html>");
+        }
+        manners(&request, &["2025-11-25", "2026-07-28"], TOOLS).unwrap()
+    })
+    .await;
+    let armor = Armor::start(&Config::new().server_with("s", &server.url, json!({"timeout": "500ms"}))).await;
+    let eras = async || armor.server("s").await["eras"].as_array().unwrap().len();
+    for (answers, left) in [(1, 2), (2, 1)] {
+        assert_eq!(eras().await, 2);
+        let before = server.seen("server/discover").len();
+        odd.store(answers, Ordering::SeqCst);
+        // A call that times out has the server probed at once; a probe that is unsure is soon followed by another.
+        assert_eq!(call_becomes(&armor, "s").await["error"]["data"]["cause"], "Timeout");
+        let asked = async || (server.seen("server/discover").len() >= before + 2).then_some(());
+        eventually("the server was probed twice", asked).await;
+        eventually("the result is in", async || (eras().await == left).then_some(())).await;
+    }
 }

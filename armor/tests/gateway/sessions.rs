@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::armor::{Armor, Config};
 use crate::harness::double::{self, Double, Seen, Step, event, events, manners, result, status};
+use crate::harness::eventually;
 use crate::harness::mcp::Legacy;
 use crate::harness::redis::Redis;
 
@@ -115,6 +116,100 @@ async fn the_end_of_a_session_ends_the_sessions_with_servers() {
     // Without a session there is nothing to get or delete.
     let plain = crate::harness::http::send(Method::GET, &armor.url, &[], "").await.unwrap();
     assert_eq!(plain.status, 405);
+}
+
+#[tokio::test]
+async fn a_session_that_was_ended_at_one_replica_is_over_at_the_others() {
+    let (server, _) = strict().await;
+    let redis = Redis::start().await;
+    let config = Config::new().server("s", &server.url).redis(&redis.url);
+    let one = Armor::start(&config).await;
+    let two = Armor::start(&config.replica()).await;
+    let mut client = Legacy::connect(&one.url).await;
+    client.url.clone_from(&two.url);
+    let own = client.call("s__t", json!({})).await["result"]["session"].as_u64().unwrap().to_string();
+    client.url.clone_from(&one.url);
+    assert_eq!(client.delete().await.status, 200);
+    let refuses = async |client: &Legacy| {
+        let refused = async || (client.ask("tools/list", json!({})).await.status == 404).then_some(());
+        eventually("another replica refuses the session", refused).await;
+    };
+    client.url.clone_from(&two.url);
+    refuses(&client).await;
+    let closed = |r: &Seen| r.http == Method::DELETE && r.header("mcp-session-id") == Some(own.as_str());
+    let is_closed = async || server.seen.lock().unwrap().iter().any(closed).then_some(());
+    eventually("the session that the other replica opened is closed", is_closed).await;
+    // One that starts later knows too.
+    let three = Armor::start(&config.replica()).await;
+    client.url.clone_from(&three.url);
+    refuses(&client).await;
+}
+
+#[tokio::test]
+async fn a_session_survives_a_rotation_of_the_key_and_reloads_after_it() {
+    let (server, _) = strict().await;
+    let armor = Armor::start(&Config::new().server("s", &server.url)).await;
+    let client = Legacy::connect(&armor.url).await;
+    armor.replace(&armor.secret_file("hash-key"), "another-key-of-32-bytes-length-x");
+    let next = async |revision: &str| {
+        let text = std::fs::read_to_string(armor.config_file()).unwrap();
+        let mut yaml: Value = serde_json::from_str(&text).unwrap();
+        yaml["revision"] = revision.into();
+        armor.replace(&armor.config_file(), &yaml.to_string());
+        let loaded = async || (armor.admin("/config").await["revision"] == revision).then_some(());
+        eventually(&format!("revision {revision} is in use"), loaded).await;
+        assert_eq!(client.ask("tools/list", json!({})).await.status, 200, "{revision}");
+    };
+    next("r2").await;
+    next("r3").await;
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_the_session_of_a_server_that_hangs_fail_together() {
+    let of_a_caller = |request: &Seen| {
+        request.method() == "initialize" && request.json()["params"]["clientInfo"]["name"] == "raw-client"
+    };
+    // It answers the probe, which has a session of its own.
+    let server = Double::start(move |request: Seen| async move {
+        match of_a_caller(&request) {
+            true => std::future::pending().await,
+            false => manners(&request, &["2025-11-25"], &["t"]).unwrap(),
+        }
+    })
+    .await;
+    let armor = Armor::start(&Config::new().server_with("s", &server.url, json!({"timeout": "2s"}))).await;
+    let client = Legacy::connect(&armor.url).await;
+    let calls = (0..5).map(|_| client.call("s__t", json!({})));
+    for answer in futures::future::join_all(calls).await {
+        assert_eq!(answer["error"]["data"]["cause"], "Timeout", "{answer}");
+    }
+    assert_eq!(server.seen("initialize").iter().filter(|r| of_a_caller(r)).count(), 1);
+}
+
+#[tokio::test]
+async fn answers_under_an_error_status_reach_a_legacy_caller_and_end_no_session() {
+    // 404 in a session: it is lost. Anything else that answers the request is an answer.
+    let server = Double::start(|request: Seen| async move {
+        let error = |status| {
+            let error =
+                json!({"jsonrpc": "2.0", "id": request.json()["id"], "error": {"code": -32050, "message": "x"}});
+            double::text(status, "application/json", error.to_string())
+        };
+        match request.json()["params"]["arguments"]["status"].as_u64() {
+            Some(status) => error(u16::try_from(status).unwrap()),
+            None => manners(&request, &["2025-11-25"], &["t"]).unwrap(),
+        }
+    })
+    .await;
+    let armor = Armor::start(&Config::new().server("s", &server.url)).await;
+    let client = Legacy::connect(&armor.url).await;
+    for (status, tries, code) in [(400, 1, -32050), (409, 1, -32050), (429, 1, -32050), (404, 2, 502)] {
+        let before = server.seen("tools/call").len();
+        let reply = client.ask("tools/call", json!({"name": "s__t", "arguments": {"status": status}})).await;
+        assert_eq!((reply.status, reply.json()["error"]["code"].as_i64()), (200, Some(code)), "{status}");
+        assert_eq!(server.seen("tools/call").len() - before, tries, "{status}");
+        assert_eq!(client.ask("ping", json!({})).await.status, 200, "after {status}");
+    }
 }
 
 #[tokio::test]

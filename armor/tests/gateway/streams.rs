@@ -56,6 +56,25 @@ async fn events_pass_one_by_one_and_silence_is_kept_alive() {
 }
 
 #[tokio::test]
+async fn the_event_of_a_call_does_not_wait_for_the_end_of_the_stream() {
+    let redis = Redis::start().await;
+    let server = double::legacy(&["t"], |_| async {
+        let answer = json!({"jsonrpc": "2.0", "id": 7, "result": {"content": []}});
+        events(vec![event(answer), Step::Hang])
+    })
+    .await;
+    let armor = Armor::start(&Config::new().server("s", &server.url).redis(&redis.url)).await;
+    let client = Legacy::connect(&armor.url).await;
+    let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "s__t"}}).to_string();
+    let mut stream = client.post_stream(body).await;
+    assert!(stream.event().await.unwrap().contains("\"result\""));
+    let calls = redis.await_events("tool_call", 1).await;
+    assert_eq!(calls[0]["status"], "success");
+    assert!(calls[0]["response.bytes"].as_u64().unwrap() > 40, "{}", calls[0]);
+    drop(stream);
+}
+
+#[tokio::test]
 async fn a_silent_stream_of_armors_own_is_kept_alive() {
     let server = double::of_eras(&["2025-11-25", "2026-07-28"], &["t"], double::echo).await;
     let armor = Armor::start(&Config::new().server("s", &server.url)).await;
