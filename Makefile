@@ -90,12 +90,16 @@ check-generated:
 	if [ "$$stale" -ne 0 ]; then echo "generated files are stale: run 'make generate' and commit the difference" >&2; exit 1; fi
 
 .PHONY: test
-test: packages check test-unit test-conformance test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
+test: packages check test-unit test-interop test-conformance test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
 
 .PHONY: test-unit
 test-unit: packages ## Tests that need no cluster: unit, golden, and Armor with official clients, servers and a real Redis
 	@$(STAGE) "protocol peers" armor/tests/peers/setup.sh
 	@$(STAGE) "unit tests" cargo test -q --workspace --exclude e2e --locked
+
+.PHONY: test-interop
+test-interop: packages ## Official clients of every line through one Armor with API keys
+	@$(STAGE) "official clients" armor/tests/interop/run.sh
 
 .PHONY: test-conformance
 test-conformance: packages ## The official MCP conformance suite through Armor

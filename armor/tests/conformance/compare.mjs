@@ -56,7 +56,8 @@ function compare(direct, armor, ours, theirs) {
       const through = armor.get(scenario)?.get(id) ?? { SUCCESS: 0, FAILURE: 0 };
       if (check.SUCCESS > through.SUCCESS || check.FAILURE < through.FAILURE) {
         const tell = ({ SUCCESS, FAILURE }) => `${SUCCESS} succeed and ${FAILURE} fail`;
-        problems.push(`${scenario}: ${id}: ${tell(check)} directly, ${tell(through)} through Armor${through.error ? `: ${through.error}` : ""}`);
+        const why = through.error ? `: ${through.error}` : "";
+        problems.push(`${scenario}: ${id}: ${tell(check)} directly, ${tell(through)} through Armor${why}`);
       }
     }
   }
@@ -78,10 +79,12 @@ function compare(direct, armor, ours, theirs) {
 const expected = parse(readFileSync(expectedFile, "utf8"));
 const known = Object.keys(SCENARIOS).flatMap((revision) => SERVERS.map((server) => `${server} ${revision}`));
 for (const { server, requirements } of [...expected["through-armor"], ...expected["without-armor"]]) {
-  if (!known.includes(`${server} ${requirements}`)) throw new Error(`${expectedFile}: no runs of ${server} ${requirements}`);
+  const pair = `${server} ${requirements}`;
+  if (!known.includes(pair)) throw new Error(`${expectedFile}: no runs of ${pair}`);
 }
 
-const row = (cells) => cells.map((cell, n) => String(cell).padEnd([13, 10, 12, 12, 15, 14, 9][n])).join("").trimEnd();
+const line = (widths, cells) => cells.map((cell, n) => String(cell).padEnd(widths[n])).join("").trimEnd();
+const row = (cells) => line([13, 10, 12, 12, 15, 14, 0], cells);
 console.log(row(["requirements", "server", "directly", "Armor", "known: Armor", "known: both", "problems"]));
 const lines = [];
 let bad = 0;
@@ -101,7 +104,8 @@ for (const revision of Object.keys(SCENARIOS)) {
     for (const [scenario, checks] of [...direct].sort()) {
       const one = (found) => figures(new Map([[scenario, found ?? new Map()]]));
       const reason = ours.get(scenario) ?? theirs.get(scenario) ?? "";
-      lines.push(`${revision}  ${server.padEnd(9)}  ${scenario.padEnd(50)}  ${one(checks).padEnd(6)}  ${one(armor.get(scenario)).padEnd(6)}  ${reason}`.trimEnd());
+      const cells = [revision, server, scenario, one(checks), one(armor.get(scenario)), reason];
+      lines.push(line([12, 11, 50, 8, 8, 0], cells));
     }
   }
 }

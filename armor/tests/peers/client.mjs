@@ -3,14 +3,10 @@
 // client.mjs FOLDER npm-1|npm-2|npm-2-modern URL TOOL...   calls each tool (by what its name ends with) and prints
 // what was seen as one JSON object. FOLDER is where the packages are installed.
 
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
-import { join } from "node:path";
 import process from "node:process";
+import { connect } from "./connect.mjs";
 
 const [folder, kind, url, ...names] = process.argv.slice(2);
-const require = createRequire(pathToFileURL(join(folder, "package.json")));
-const load = (name) => require(name);
 
 const DEADLINE_MS = 60_000;
 setTimeout(() => {
@@ -18,27 +14,7 @@ setTimeout(() => {
   process.exit(1);
 }, DEADLINE_MS).unref();
 
-const capabilities = { elicitation: {} };
-const info = { name: kind, version: "1.0.0" };
-const answer = async () => ({ action: "accept", content: { colour: "blue" } });
-
-let client;
-let transport;
-if (kind === "npm-1") {
-  const { Client } = load("@modelcontextprotocol/sdk/client/index.js");
-  const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
-  const { ElicitRequestSchema } = load("@modelcontextprotocol/sdk/types.js");
-  client = new Client(info, { capabilities });
-  client.setRequestHandler(ElicitRequestSchema, answer);
-  transport = new StreamableHTTPClientTransport(new URL(url));
-} else {
-  const { Client, StreamableHTTPClientTransport } = load("@modelcontextprotocol/client");
-  const negotiation = kind === "npm-2-modern" ? { versionNegotiation: { mode: "auto" } } : {};
-  client = new Client(info, { capabilities, ...negotiation });
-  transport = new StreamableHTTPClientTransport(new URL(url));
-}
-
-await client.connect(transport);
+const client = await connect(folder, kind, url);
 const seen = { tools: (await client.listTools()).tools.map((tool) => tool.name) };
 const sum = async (name) => (await client.callTool({ name, arguments: { a: 2, b: 3 } })).content[0].text;
 let add;

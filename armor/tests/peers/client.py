@@ -9,11 +9,14 @@ import sys
 from contextlib import asynccontextmanager
 
 try:
+    from httpx2 import AsyncClient, Timeout
     from mcp import Client, MCPError
+    from mcp.client.streamable_http import streamable_http_client
     from mcp.types import ElicitResult
 
     SECOND_LINE = True
 except ImportError:
+    from httpx import AsyncClient, Timeout
     from mcp import ClientSession
     from mcp import McpError as MCPError
     from mcp.client.streamable_http import streamable_http_client
@@ -22,6 +25,9 @@ except ImportError:
     SECOND_LINE = False
 
 DEADLINE_SECONDS = 60
+# As the SDK has them by default.
+HTTP_TIMEOUT_SECONDS = 30
+READ_TIMEOUT_SECONDS = 300
 
 
 async def answer(_context, _params) -> ElicitResult:
@@ -30,16 +36,18 @@ async def answer(_context, _params) -> ElicitResult:
 
 
 @asynccontextmanager
-async def connect(url: str):
-    """A connected client."""
-    if SECOND_LINE:
-        async with Client(url, elicitation_callback=answer) as client:
-            yield client
-        return
-    async with streamable_http_client(url) as (read, write, _):
-        async with ClientSession(read, write, elicitation_callback=answer) as session:
-            await session.initialize()
-            yield session
+async def connect(url: str, headers: dict[str, str] | None = None, mode: str = "auto"):
+    """A connected client. The mode is how the second line negotiates: "auto" or "legacy"."""
+    async with AsyncClient(headers=headers, timeout=Timeout(HTTP_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)) as http:
+        transport = streamable_http_client(url, http_client=http)
+        if SECOND_LINE:
+            async with Client(transport, elicitation_callback=answer, mode=mode) as client:
+                yield client
+            return
+        async with transport as (read, write, _):
+            async with ClientSession(read, write, elicitation_callback=answer) as session:
+                await session.initialize()
+                yield session
 
 
 async def main(url: str, names: list[str]) -> dict:
@@ -67,4 +75,5 @@ async def main(url: str, names: list[str]) -> dict:
     return seen
 
 
-print(json.dumps(asyncio.run(asyncio.wait_for(main(sys.argv[1], sys.argv[2:]), DEADLINE_SECONDS))))
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(asyncio.wait_for(main(sys.argv[1], sys.argv[2:]), DEADLINE_SECONDS))))

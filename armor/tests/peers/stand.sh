@@ -2,23 +2,24 @@
 # What a test script needs around Armor: a real Redis, an Armor with two directories, and servers, each on a free port,
 # each with its log in a folder that is kept, and each ended with the script. To be sourced, after `set -euo pipefail`.
 #
-#   peers                   installs the peers and sets the variables of `setup.sh --env`
+#   peers                   installs the peers and exports the variables of `setup.sh --env`
 #   stand FOLDER            empties FOLDER, where logs and configuration go, and sets the traps
 #   start NAME COMMAND...   runs a command in the background: FOLDER/NAME.log
 #   start_redis             sets redis_port
 #   start_armor NAME        takes the rest of armor.yaml (auth, servers) on stdin, and further secrets from
 #                           FOLDER/NAME/secrets; sets armor_url and admin_url. Returns once every server is Ready.
+#   stop NAME               ends it with SIGTERM and waits; fails as it does
 #   await WHAT COMMAND...   until the command succeeds, for 30 s at most
 #
 # ARMOR_BIN names the binary under test; without it the debug build is made and used.
 
 STAND_DEADLINE_SECONDS=30
-stand_pids=()
+declare -A stand_pids=()
 
 peers() {
   local paths key value
   paths="$("$(dirname "${BASH_SOURCE[0]}")/setup.sh" --env)"
-  while IFS='=' read -r key value; do printf -v "$key" %s "$value"; done <<<"$paths"
+  while IFS='=' read -r key value; do export "$key=$value"; done <<<"$paths"
 }
 
 stand() {
@@ -56,7 +57,14 @@ PY
 
 start() {
   "${@:2}" >"$stand_folder/$1.log" 2>&1 &
-  stand_pids+=("$!")
+  stand_pids[$1]=$!
+}
+
+# stop NAME: as Kubernetes does it, and waits for its end
+stop() {
+  kill "${stand_pids[$1]}"
+  wait "${stand_pids[$1]}"
+  unset "stand_pids[$1]"
 }
 
 await() {
@@ -91,7 +99,8 @@ armor_binary() {
 }
 
 all_servers_ready() {
-  curl -s --max-time 2 -H 'Authorization: Bearer stand' "$admin_url/servers" | jq -e 'all(.servers[]; .state == "Ready")'
+  curl -s --max-time 2 -H 'Authorization: Bearer stand' "$admin_url/servers" |
+    jq -e 'all(.servers[]; .state == "Ready")'
 }
 
 # shellcheck disable=SC2034 # armor_url is for the caller
