@@ -4,6 +4,7 @@
 //! one writer of status, `world` what the watches know, and `armor` what the gateways say.
 
 pub mod armor;
+pub mod certificates;
 pub mod child;
 pub mod conditions;
 pub mod controller;

@@ -1,9 +1,12 @@
 //! What others do to children, what restarts do, and that the end does not depend on the way.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_json};
 use serde_json::{Value, json};
 
@@ -63,6 +66,48 @@ fn scale_operator(replicas: usize) -> Result<()> {
 fn leader() -> Result<String> {
     let lease = kubectl_json(&["-n", SYSTEM, "get", "lease", "ai-gateway-operator"])?;
     Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Kills one Pod of the operator after another, at random times, until it is stopped.
+pub struct Killer {
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<Result<usize>>,
+}
+
+impl Killer {
+    /// The first falls soon.
+    pub fn start() -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut killed = 0;
+            loop {
+                // Of a random key.
+                let random = RandomState::new().hash_one(killed);
+                let pause = Duration::from_millis(2_000 + random % 10_000);
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    return Ok(killed);
+                }
+                let pods = kubectl(&["-n", SYSTEM, "get", "pods", "-l", "app=ai-gateway-operator", "-o", "name"])?;
+                let pods: Vec<&str> = pods.lines().collect();
+                let Some(pod) = pods.get((random >> 32) as usize % pods.len().max(1)) else { continue };
+                kubectl(&["-n", SYSTEM, "delete", pod, "--grace-period=0", "--force", "--ignore-not-found"])?;
+                killed += 1;
+            }
+        });
+        Killer { stop, thread }
+    }
+
+    /// Gives how many fell, when the operator is up again.
+    ///
+    /// # Errors
+    /// When one could not be killed, or none was.
+    pub fn stop(self) -> Result<usize> {
+        drop(self.stop);
+        let killed = self.thread.join().map_err(|_| anyhow!("the killer died"))??;
+        ensure!(killed > 0, "nobody was killed");
+        kubectl(&["-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=90s"])?;
+        Ok(killed)
+    }
 }
 
 #[test]

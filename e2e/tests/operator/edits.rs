@@ -1,14 +1,16 @@
 //! Every field of both specs, changed on a running pool; at the end it is as if it had been made so.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use e2e::{Namespace, eventually};
 use serde_json::{Value, json};
 
+use crate::drift::Killer;
 use crate::equal::become_equal;
 use crate::raw_client::tools;
-use crate::{MANAGED, pool, workload};
+use crate::{MANAGED, certificates, pool, workload};
 
 /// What an edit leads to.
 enum Then {
@@ -27,6 +29,9 @@ use Then::{Forgets, Gone, Is, Tells};
 const ARMOR: &str = "deployment/prod-armor";
 const SERVER: &str = "deployment/tickets-mcp";
 const REDIS: &str = "statefulset/prod-redis";
+
+/// For an edit: the operator may be killed in its middle, and whoever takes over waits for the lease of the dead.
+const EDIT: Duration = Duration::from_secs(60);
 
 fn expect(ns: &Namespace, then: &Then) -> Result<()> {
     let config = |text: &str| -> Result<(bool, String)> {
@@ -60,23 +65,14 @@ fn edit(ns: &Namespace, object: &str, spec: Value, thens: &[Then]) -> Result<()>
     let (kind, name) = object.split_once('/').unwrap_or_default();
     ns.patch(kind, name, &json!({"spec": spec}))?;
     for then in thens {
-        eventually(&format!("{object} {spec}"), Duration::from_secs(20), || expect(ns, then))?;
+        eventually(&format!("{object} {spec}"), EDIT, || expect(ns, then))?;
     }
     Ok(())
 }
 
 /// What the specs of this test point at: the same in both namespaces.
-fn provide(ns: &Namespace) -> Result<()> {
-    let (certificate, key) =
-        (concat!(env!("CARGO_TARGET_TMPDIR"), "/edit.crt"), concat!(env!("CARGO_TARGET_TMPDIR"), "/edit.key"));
-    if !std::path::Path::new(certificate).exists() {
-        let subject = ["-subj", "/CN=mcp.example.com", "-keyout", key, "-out", certificate];
-        let made = std::process::Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30"])
-            .args(subject)
-            .output()?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    }
+fn provide(ns: &Namespace, (certificate, key): &(PathBuf, PathBuf)) -> Result<()> {
+    let (certificate, key) = (certificate.display(), key.display());
     ns.kubectl(&["create", "secret", "tls", "gateway-tls", &format!("--cert={certificate}"), &format!("--key={key}")])?;
     ns.kubectl(&["create", "configmap", "crm-ca", &format!("--from-file=ca.crt={certificate}")])?;
     ns.kubectl(&["create", "secret", "generic", "own-hash", "--from-literal=k=0123456789abcdef0123456789abcdef"])?;
@@ -90,21 +86,24 @@ fn provide(ns: &Namespace) -> Result<()> {
 }
 
 #[test]
-fn every_field_can_be_edited_and_the_end_equals_a_fresh_creation() -> Result<()> {
+fn every_field_can_be_edited_while_the_operator_is_killed_and_the_end_equals_a_fresh_creation() -> Result<()> {
     let ns = Namespace::new("e2e-fields")?;
-    provide(&ns)?;
+    let certificate = certificates::make("edits")?;
+    provide(&ns, &certificate)?;
     ns.apply(&(pool("prod") + "---\n" + &pool("second") + &workload("tickets", "prod")))?;
     ns.active("prod", 120)?;
+    let killer = Killer::start();
     of_the_gateway(&ns)?;
     of_callers_redis_and_audit(&ns)?;
     of_the_server(&ns)?;
+    eprintln!("the operator was killed {} times", killer.stop()?);
     for pool in ["prod", "second"] {
         ns.active(pool, 150)?;
     }
     ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 90)?;
 
     let fresh = Namespace::new("e2e-fields-fresh")?;
-    provide(&fresh)?;
+    provide(&fresh, &certificate)?;
     for (kind, name) in [("Pool", "prod"), ("Pool", "second"), ("McpServer", "tickets")] {
         let spec = ns.get(kind, name)?["spec"].clone();
         let object =
@@ -122,12 +121,14 @@ fn of_the_gateway(ns: &Namespace) -> Result<()> {
     let armor = |field: Value, thens: &[Then]| edit(ns, "pool/prod", json!({ "armor": field }), thens);
     let pod = |field: Value, thens: &[Then]| armor(json!({ "pod": field }), thens);
     let spec = |field: &'static str, value: Value| Is(ARMOR, field, value);
+    // An endpoint may be a moment late.
+    eventually("the pool answers", Duration::from_secs(15), || tools(ns, "prod", None).map(drop))?;
     armor(
         json!({"image": "localhost/armor:next"}),
         &[spec("/spec/template/spec/containers/0/image", json!("localhost/armor:next"))],
     )?;
     // The gateway of before goes on while the new one can not be pulled.
-    ensure!(tools(ns, "prod", None).is_ok(), "the pool is away while an image can not be pulled");
+    tools(ns, "prod", None).context("the pool is away while an image can not be pulled")?;
     armor(json!({"image": null}), &[spec("/spec/template/spec/containers/0/image", json!("localhost/armor:dev"))])?;
     armor(json!({"service": {"type": "NodePort"}}), &[Is("service/prod-armor", "/spec/type", json!("NodePort"))])?;
     armor(json!({"service": {"type": null}}), &[Is("service/prod-armor", "/spec/type", json!("ClusterIP"))])?;
@@ -144,7 +145,7 @@ fn of_the_gateway(ns: &Namespace) -> Result<()> {
         json!({"tls": {"secretRef": {"name": "gateway-tls"}}}),
         &[port(443), Tells("certFile: tls.crt"), Is("secret/prod-armor-credentials", "/type", json!("Opaque"))],
     )?;
-    ns.condition("pool", "prod", ("ResolvedRefs", "True", ""), 20)?;
+    ns.condition("pool", "prod", ("ResolvedRefs", "True", ""), 60)?;
     ensure!(
         ns.get("pool", "prod")?["status"]["endpoint"].as_str().is_some_and(|url| url.starts_with("https://")),
         "https"
@@ -212,9 +213,9 @@ fn of_the_gateway(ns: &Namespace) -> Result<()> {
 fn of_callers_redis_and_audit(ns: &Namespace) -> Result<()> {
     let pool = |field: Value, thens: &[Then]| edit(ns, "pool/prod", field, thens);
     pool(json!({"paused": true}), &[])?;
-    ns.condition("pool", "prod", ("Accepted", "True", "Paused"), 20)?;
+    ns.condition("pool", "prod", ("Accepted", "True", "Paused"), 60)?;
     pool(json!({"armor": {"service": {"port": 8090}}}), &[])?;
-    ns.condition("pool", "prod", ("Accepted", "True", "Paused"), 20)?;
+    ns.condition("pool", "prod", ("Accepted", "True", "Paused"), 60)?;
     ensure!(ns.get("service", "prod-armor")?["spec"]["ports"][0]["port"] == 80, "a paused pool was changed");
     pool(json!({"paused": null}), &[Is("service/prod-armor", "/spec/ports/0/port", json!(8090))])?;
 

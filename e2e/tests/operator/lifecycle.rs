@@ -29,11 +29,17 @@ pub fn call(namespace: &Namespace, pool: &str, tool: &str, arguments: &str, key:
 
 /// `tool_call` events in the pool's stream.
 fn tool_calls(namespace: &Namespace, pool: &str) -> Result<usize> {
+    Ok(trail(namespace, pool, &format!("{pool}-redis-0"), 0)?.len())
+}
+
+/// The `tool_call` events of a pool, oldest first, from a database of a managed Redis.
+pub fn trail(namespace: &Namespace, pool: &str, redis: &str, database: u8) -> Result<Vec<Value>> {
     let uid = namespace.get("pool", pool)?["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let stream = format!("audit:{{{uid}}}:events");
-    let pod = format!("{pool}-redis-0");
-    let entries = namespace.kubectl(&["exec", &pod, "--", "redis-cli", "XRANGE", &stream, "-", "+"])?;
-    Ok(entries.lines().filter(|line| line.contains("\"event\":\"tool_call\"")).count())
+    let range = ["-n", &database.to_string(), "XRANGE", &stream, "-", "+"];
+    let entries = namespace.kubectl(&[&["exec", redis, "--", "redis-cli"], &range[..]].concat())?;
+    let calls = entries.lines().filter(|line| line.contains("\"event\":\"tool_call\""));
+    Ok(calls.map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
 #[test]

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod certificates;
 mod drift;
 mod edits;
 mod equal;
 mod lifecycle;
 mod raw_client;
 mod refused;
+mod rotation;
 mod secrets;
 
 /// Kinds of children, as kubectl takes them.

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::McpServer;
 use crds::mcp_server::{OutboundAuth, SecretHeader};
 use kube::ResourceExt;
-use secrecy::SecretSlice;
+use secrecy::{ExposeSecret, SecretSlice};
 
+use crate::certificates::check_ca;
 use crate::conditions::Problem;
 use crate::names::child_name;
 use crate::world::{Lookup, Source, not_found};
@@ -196,6 +197,7 @@ fn ca(server: &McpServer, references: &References) -> Result<Option<Credential>,
     };
     let value = material.require(ca_ref.key(), field)?.clone();
     let file = format!("server-{}-ca.crt", server.name_any());
+    check_ca(ca_ref, field, value.expose_secret())?;
     Ok(Some(Credential { file, origin: format!("{}/{}", material.version, ca_ref.key()), value }))
 }
 

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::api_keys::{ApiKey, api_key};
 use super::dereference::Dereferenced;
+use crate::certificates::{check_ca, check_pair};
 use crate::child::Owner;
 use crate::conditions::Problem;
 use crate::mcp_server::{Credential, Fault, Outbound, Programmed, collisions, validate_server};
@@ -20,6 +21,8 @@ use crate::world::{Lookup, Source, not_found};
 
 const DEFAULT_STREAM_BYTES: i64 = 256 << 20;
 const DEFAULT_REPLICAS: i32 = 2;
+/// Armor takes no shorter key.
+const HASH_KEY_BYTES: usize = 16;
 
 /// A pool that can be built.
 #[derive(Debug)]
@@ -103,17 +106,10 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
     };
     let mut credentials = Vec::new();
     if let (Some(tls), Some(lookup)) = (&spec.armor.tls, &found.tls) {
-        for key in ["tls.crt", "tls.key"] {
-            let field = "spec.armor.tls.secretRef";
-            credentials.push(
-                copied(lookup, Source::Secret, &tls.secret_ref.name, key, field, key).map_err(Fault::Unresolved)?,
-            );
-        }
+        credentials.extend(tls_pair(&tls.secret_ref.name, lookup).map_err(Fault::Unresolved)?);
     }
     if let (Some(reference), Some(lookup)) = (&spec.audit.hash_key_secret_ref, &found.hash_key) {
-        let field = "spec.audit.hashKeySecretRef";
-        let key = copied(lookup, Source::Secret, &reference.name, &reference.key, field, "hash-key");
-        credentials.push(key.map_err(Fault::Unresolved)?);
+        credentials.push(hash_key(&reference.name, &reference.key, lookup).map_err(Fault::Unresolved)?);
     }
     let redis = redis(pool, found, stream_max_bytes, &mut credentials)?;
     let (auth, partial) = auth(pool, found);
@@ -154,6 +150,29 @@ fn copied(
     let material = lookup.as_ref().ok_or_else(|| not_found(source, name, field))?;
     let value = material.require(key, field)?.clone();
     Ok(Credential { file: file.to_owned(), origin: format!("{}/{key}", material.version), value })
+}
+
+fn tls_pair(name: &str, lookup: &Lookup) -> Result<[Credential; 2], Problem> {
+    let field = "spec.armor.tls.secretRef";
+    let file = |key: &str| copied(lookup, Source::Secret, name, key, field, key);
+    let (chain, key) = (file("tls.crt")?, file("tls.key")?);
+    check_pair(chain.value.expose_secret(), key.value.expose_secret()).map_err(|wrong| {
+        Problem::new("SecretInvalid", format!("Secret {name}, which {field} names: {wrong}: correct the Secret"))
+    })?;
+    Ok([chain, key])
+}
+
+fn hash_key(name: &str, key: &str, lookup: &Lookup) -> Result<Credential, Problem> {
+    let field = "spec.audit.hashKeySecretRef";
+    let copied = copied(lookup, Source::Secret, name, key, field, "hash-key")?;
+    if copied.value.expose_secret().len() < HASH_KEY_BYTES {
+        let message = format!(
+            "Secret {name}: the value under {key}, which {field} names, is shorter than {HASH_KEY_BYTES} bytes: make it \
+             longer, for example with `openssl rand -hex 32`"
+        );
+        return Err(Problem::new("SecretInvalid", message));
+    }
+    Ok(copied)
 }
 
 fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<Credential>) -> Result<Redis, Fault> {
@@ -205,7 +224,9 @@ fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<C
 
 fn redis_ca(ca_ref: &CaRef, lookup: &Lookup) -> Result<Credential, Problem> {
     let field = "spec.redis.external.caRef";
-    copied(lookup, Source::ConfigMap, &ca_ref.name, ca_ref.key(), field, "redis-ca.crt")
+    let copied = copied(lookup, Source::ConfigMap, &ca_ref.name, ca_ref.key(), field, "redis-ca.crt")?;
+    check_ca(ca_ref, field, copied.value.expose_secret())?;
+    Ok(copied)
 }
 
 fn auth(pool: &Pool, found: &Dereferenced) -> (Auth, Option<Problem>) {

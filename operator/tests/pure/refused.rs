@@ -48,6 +48,29 @@ fn faults_of_a_pool() {
             says: &["Secret h", "spec.audit.hashKeySecretRef", "fill it in"],
         },
         Case {
+            input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, audit: {hashKeySecretRef: {name: h, key: k}}}\n---\nkind: Secret\nmetadata: {name: h}\nstringData: {k: planted}",
+            condition: "ResolvedRefs",
+            reason: "SecretInvalid",
+            says: &["Secret h", "spec.audit.hashKeySecretRef", "shorter than 16 bytes", "openssl rand"],
+        },
+        Case {
+            input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, armor: {tls: {secretRef: {name: cert}}}}\n---\nkind: Secret\nmetadata: {name: cert}\nstringData: {tls.crt: planted, tls.key: planted}",
+            condition: "ResolvedRefs",
+            reason: "SecretInvalid",
+            says: &[
+                "Secret cert",
+                "spec.armor.tls.secretRef",
+                "tls.crt holds no PEM certificate",
+                "correct the Secret",
+            ],
+        },
+        Case {
+            input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, redis: {external: {urlSecretRef: {name: r, key: url}, caRef: {name: c}}}}\n---\nkind: Secret\nmetadata: {name: r}\nstringData: {url: 'rediss://planted@r.example.com'}\n---\nkind: ConfigMap\nmetadata: {name: c}\ndata: {ca.crt: planted}",
+            condition: "ResolvedRefs",
+            reason: "ConfigMapInvalid",
+            says: &["ConfigMap c", "ca.crt", "spec.redis.external.caRef", "correct the ConfigMap"],
+        },
+        Case {
             input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, redis: {external: {urlSecretRef: {name: r, key: url}}}}\n---\nkind: Secret\nmetadata: {name: r}\nstringData: {url: 'http://planted'}",
             condition: "ResolvedRefs",
             reason: "SecretInvalid",
@@ -97,6 +120,12 @@ fn faults_of_a_server_leave_the_rest_of_the_pool_alone() {
             condition: "ResolvedRefs",
             reason: "ConfigMapNotFound",
             says: &["ConfigMap none", "spec.remote.caRef"],
+        },
+        Case {
+            input: "kind: McpServer\nmetadata: {name: bad, creationTimestamp: '2026-01-02T00:00:00Z'}\nspec: {poolRef: {name: p}, remote: {url: 'https://x.example.com', caRef: {name: ca}}}\n---\nkind: ConfigMap\nmetadata: {name: ca}\ndata: {ca.crt: planted}",
+            condition: "ResolvedRefs",
+            reason: "ConfigMapInvalid",
+            says: &["ConfigMap ca", "ca.crt", "spec.remote.caRef", "correct the ConfigMap"],
         },
     ];
     for case in &cases {
