@@ -3,6 +3,8 @@
 //! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a destination
 //! touches its folder, one enum of `crds` and one line of the registry.
 
+use std::fmt;
+
 use bytes::Bytes;
 use events::{Moment, Record};
 
@@ -44,7 +46,6 @@ pub struct Limits {
 }
 
 /// One HTTP request, whole but for what belongs to one attempt.
-#[derive(Debug)]
 pub struct Request {
     /// Where to, with path and query.
     pub url: url::Url,
@@ -54,4 +55,16 @@ pub struct Request {
     pub body: Bytes,
     /// Whether the platform takes `Content-Encoding: gzip`.
     pub compress: bool,
+}
+
+/// Not derived: the URL of some platforms is their credential, and the body is events.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("host", &self.url.host_str())
+            .field("headers", &self.headers.keys())
+            .field("body_bytes", &self.body.len())
+            .field("compress", &self.compress)
+            .finish()
+    }
 }
