@@ -1,0 +1,9 @@
+//! The exporter: reads a pool's audit stream and delivers it to every destination.
+
+pub mod address;
+pub mod answer;
+pub mod cause;
+pub mod destination;
+pub mod http;
+pub mod status;
+pub mod tls;

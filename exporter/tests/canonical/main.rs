@@ -1,0 +1,7 @@
+//! The destinations that receive the canonical object: what they write is read back by parsers of their own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod golden;
+mod stdout;
+mod support;
+mod webhook;
