@@ -23,6 +23,7 @@ use crate::status::Condition;
     category = "aigateway",
     doc = "An MCP server whose tools a Pool offers.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name is longer than 63 characters: it becomes a label value; choose a shorter name"),
+    validation = Rule::new("!has(self.spec.workload) || self.metadata.name.matches('^[a-z]')").message("metadata.name must begin with a letter, because it becomes the name of a Service; choose another name"),
     printcolumn(name = "Pool", type_ = "string", json_path = ".spec.poolRef.name"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Tools", type_ = "integer", json_path = ".status.tools.count"),
@@ -81,7 +82,7 @@ pub struct Remote {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("spec.remote.url: write an absolute URL such as https://crm.example.com/mcp"),
-        validation = Rule::new("!self.matches('^[a-z]+://[^/?#]*@')").message("spec.remote.url must not hold a user name or password: use spec.auth with a Secret"),
+        validation = Rule::new("!self.matches('^[^:]*:/*[^/?#]*@')").message("spec.remote.url must not hold a user name or password: use spec.auth with a Secret"),
         validation = Rule::new("!self.contains('#')").message("spec.remote.url must not have a fragment (#...): remove it"),
     )]
     pub url: String,

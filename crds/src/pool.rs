@@ -26,6 +26,7 @@ use crate::status::{Component, Condition, Display, McpServerCounts, Versions};
     category = "aigateway",
     doc = "A pool of MCP gateways: Armor, its Redis, and the MCP servers that name the pool.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name is longer than 63 characters: it becomes a label value; choose a shorter name"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]')").message("metadata.name must begin with a letter, because it becomes the name of a Service; choose another name"),
     scale(
         spec_replicas_path = ".spec.armor.replicas",
         status_replicas_path = ".status.replicas",
@@ -222,7 +223,9 @@ pub struct ManagedRedis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Compute resources. Default: requests of 100m CPU, and memory for twice the audit stream plus 64Mi.
+    /// Compute resources. Default: requests of 50m CPU, and of memory for a quarter of the audit
+    /// stream plus 64Mi; a limit of memory of three times the stream plus 128Mi. A limit must leave room for twice the
+    /// stream, which is what Redis may hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// The volume of the append-only file.

@@ -23,8 +23,10 @@ use crate::retry::Backoff;
 use crate::settings::Settings;
 use crate::status::StatusWriter;
 use crate::world::{Cache, ClusterFacts, Materials, Receivers, Scope, Wake, queue};
-use crate::{mcp_server, pool, world};
+use crate::{mcp_server, pool, references, world};
 
+/// How often what is not needed any more is forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(300);
 /// Changes within this time of each other are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
@@ -85,13 +87,28 @@ pub async fn run(
         () = stop.cancelled() => return Ok(()),
     }
     // At a stop the queues end by themselves, after what they have begun.
-    let mut queues = Box::pin(queues(context, receivers, settings.concurrency, &stop));
+    let mut queues = Box::pin(queues(context.clone(), receivers, settings.concurrency, &stop));
     tokio::select! {
         () = &mut queues => {}
+        () = housekeeping(&context) => {}
         () = observer.run(stop.clone()) => queues.await,
         Some(_) = watches.join_next() => tracing::error!("a watch ended"),
     }
     Ok(())
+}
+
+/// Forgets what belonged to objects that are gone, above all the values of Secrets that no spec names any more.
+async fn housekeeping(context: &Context) {
+    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        tick.tick().await;
+        context.backoff.sweep();
+        context.scope.applier.sweep();
+        let named = references::all(&context.scope);
+        let is_named =
+            |source, namespace: &str, name: &str| named.contains(&(source, namespace.to_owned(), name.to_owned()));
+        context.scope.materials.retain(is_named).await;
+    }
 }
 
 /// Waits until every cache holds its first list, saying on `/readyz` which are missing.

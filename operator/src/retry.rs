@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::runtime::controller::Action;
 
@@ -43,17 +43,24 @@ fn jittered(base: Duration) -> Duration {
 /// Consecutive failures per object.
 #[derive(Default)]
 pub struct Backoff {
-    failures: Mutex<HashMap<String, u32>>,
+    failures: Mutex<HashMap<String, (u32, Instant)>>,
 }
 
 impl Backoff {
     /// The time until the next try of an object that failed just now.
     pub fn failed(&self, object: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(object.to_owned()).or_default();
+        let (count, at) = failures.entry(object.to_owned()).or_insert_with(|| (0, Instant::now()));
+        *at = Instant::now();
         let wait = FIRST_RETRY.saturating_mul(1 << (*count).min(10)).min(LAST_RETRY);
         *count += 1;
         jittered(wait)
+    }
+
+    /// Forgets objects that have not been tried for long: they are gone.
+    pub fn sweep(&self) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|_, (_, at)| at.elapsed() < RESYNC);
     }
 
     /// Forgets the failures of an object that went well.

@@ -57,9 +57,9 @@ pub struct Settings {
     /// Objects of one kind that are reconciled at the same time, 1 to 256.
     #[arg(long, env = "CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub concurrency: u16,
-    /// DNS domain of the cluster.
-    #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
-    pub cluster_domain: String,
+    /// Watch StorageClasses, to say when a volume finds none. Needs the right to list them.
+    #[arg(long, env = "STORAGE_CLASSES", default_value_t = true, action = clap::ArgAction::Set)]
+    pub storage_classes: bool,
     /// Form of the log; default: text on a terminal, JSON elsewhere.
     #[arg(long, env = "LOG_FORMAT")]
     pub log_format: Option<LogFormat>,

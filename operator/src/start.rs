@@ -1,10 +1,11 @@
 //! From flags to running controllers: client, leader election, shutdown.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::client::{ClientBuilder, DynBody};
 use kube::{Api, Client, Config};
 use kube_lease_manager::{LeaseManagerBuilder, LeaseManagerError};
 use thiserror::Error;
@@ -12,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapResponseLayer;
 use tracing_subscriber::EnvFilter;
 
 use crate::controller;
@@ -27,6 +29,10 @@ const LEASE_GRACE_SECONDS: u64 = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than a watch without events, which the server ends after 60 s.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
+/// A renewal that takes longer is tried again: on a connection that died it would take until another leads.
+const LEASE_READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two tries to learn what is needed at the start.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long running reconciles may take to finish after a stop signal.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -117,10 +123,47 @@ async fn stop_signal() -> Result<(), StartError> {
 }
 
 async fn client() -> Result<Client, StartError> {
+    Ok(Client::try_from(config(CONNECT_TIMEOUT, READ_TIMEOUT).await?)?)
+}
+
+async fn config(connect: Duration, read: Duration) -> Result<Config, StartError> {
     let mut config = Config::infer().await?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
-    Ok(Client::try_from(config)?)
+    config.connect_timeout = Some(connect);
+    config.read_timeout = Some(read);
+    Ok(config)
+}
+
+/// When the API server last took a request about the lease.
+#[derive(Clone)]
+struct Renewed(Arc<Mutex<Instant>>);
+
+impl Renewed {
+    /// A client whose answers are noted.
+    async fn client() -> Result<(Client, Self), StartError> {
+        let renewed = Self(Arc::new(Mutex::new(Instant::now())));
+        let note = renewed.clone();
+        let layer = MapResponseLayer::new(move |response: http::Response<Box<DynBody>>| {
+            if response.status().is_success() {
+                *note.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            }
+            response
+        });
+        let config = config(LEASE_READ_TIMEOUT, LEASE_READ_TIMEOUT).await?;
+        Ok((ClientBuilder::try_from(config)?.with_layer(&layer).build(), renewed))
+    }
+
+    /// Ends when the lease must have expired, whatever its manager believes: others may lead from then on.
+    async fn expired(&self) {
+        let limit = Duration::from_secs(LEASE_SECONDS);
+        loop {
+            let renewed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = limit.saturating_sub(renewed.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left).await;
+        }
+    }
 }
 
 /// Waits for the lease, reconciles while it is held, and gives it back.
@@ -135,7 +178,8 @@ async fn lead(
         metrics.set_leader(true);
         return reconcile(client, settings, metrics, health, stop).await;
     }
-    let lease = LeaseManagerBuilder::new(client.clone(), &settings.lease_name)
+    let (lease_client, renewed) = Renewed::client().await?;
+    let lease = LeaseManagerBuilder::new(lease_client, &settings.lease_name)
         .with_namespace(&settings.namespace)
         .with_identity(&settings.pod_name)
         .with_duration(LEASE_SECONDS)
@@ -159,6 +203,7 @@ async fn lead(
         result = reconcile(client, settings, metrics, health, stop.clone()) => result,
         // Two leaders would undo each other's work, so the process ends, and its Pod starts again as a standby.
         () = lost(&mut leads) => Err(StartError::LeaseLost),
+        () = renewed.expired() => Err(StartError::LeaseLost),
     };
     drop(leads);
     // The manager gives the lease back when its channel closes, so that a successor need not wait for its end.
@@ -181,7 +226,7 @@ async fn reconcile(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    let cluster = facts(&client).await;
+    let Some(cluster) = stop.run_until_cancelled(facts(&client)).await else { return Ok(()) };
     let mut scopes = JoinSet::new();
     for namespace in settings.scopes() {
         let (settings, cluster) = (settings.clone(), cluster.clone());
@@ -195,21 +240,42 @@ async fn reconcile(
             stop.clone(),
         ));
     }
-    match scopes.join_next().await {
-        Some(Ok(Ok(()))) if stop.is_cancelled() => Ok(()),
-        Some(Ok(Ok(()))) | None => Err(StartError::Task("a controller ended".into())),
-        Some(Ok(Err(error))) => Err(error.into()),
-        Some(Err(panic)) => Err(StartError::Task(panic.to_string())),
+    while let Some(ended) = scopes.join_next().await {
+        match ended {
+            // At a stop each finishes what it has begun.
+            Ok(Ok(())) if stop.is_cancelled() => {}
+            Ok(Ok(())) => return Err(StartError::Task("a controller ended".into())),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(panic) => return Err(StartError::Task(panic.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// Facts for events and status. They are in what is rendered: unknown for once, every configuration would be written anew,
+/// and again at the next start, so that they are asked for until there is an answer.
+async fn facts(client: &Client) -> ClusterFacts {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let id = answered("namespace kube-system", || namespaces.get_opt("kube-system")).await;
+    let version = answered("version", || client.apiserver_version()).await;
+    ClusterFacts {
+        id: id.flatten().and_then(|namespace| namespace.metadata.uid),
+        version: version.map(|version| version.git_version),
     }
 }
 
-/// Facts for events and status; none of them is needed to reconcile.
-async fn facts(client: &Client) -> ClusterFacts {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let id = tokio::time::timeout(CONNECT_TIMEOUT, namespaces.get_opt("kube-system")).await;
-    let version = tokio::time::timeout(CONNECT_TIMEOUT, client.apiserver_version()).await;
-    ClusterFacts {
-        id: id.ok().and_then(Result::ok).flatten().and_then(|namespace| namespace.metadata.uid),
-        version: version.ok().and_then(Result::ok).map(|version| version.git_version),
+/// The answer of the API server; `None` where the operator may not ask.
+async fn answered<T, F>(what: &str, ask: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = kube::Result<T>>,
+{
+    loop {
+        match tokio::time::timeout(CONNECT_TIMEOUT, ask()).await {
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 403 | 404) => return None,
+            Ok(Err(error)) => tracing::warn!(what, %error, "the API server does not answer; it is asked again"),
+            Err(_) => tracing::warn!(what, "no answer from the API server in time; it is asked again"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }

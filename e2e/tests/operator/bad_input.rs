@@ -110,6 +110,67 @@ fn a_taken_name_is_never_taken_over_and_heals_when_it_is_free() -> Result<()> {
 }
 
 #[test]
+fn a_volume_of_somebody_else_is_never_taken_over() -> Result<()> {
+    let ns = Namespace::new("e2e-claim")?;
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data-prod-redis-0}\nspec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    ns.apply(claim)?;
+    let uid = ns.get("pvc", "data-prod-redis-0")?["metadata"]["uid"].clone();
+    let persistent = pool("prod").replace("persistence: {enabled: false}", "");
+    ns.apply(&persistent)?;
+    let conflict = ns.condition("pool", "prod", ("Accepted", "False", "NameConflict"), 60)?;
+    says(&conflict, &["PersistentVolumeClaim data-prod-redis-0", "delete or rename"])?;
+    ensure!(ns.kubectl(&["get", "statefulset", "-o", "name"])?.is_empty(), "a Redis was made on it");
+    ns.kubectl(&["delete", "pool", "prod"])?;
+    ensure!(ns.get("pvc", "data-prod-redis-0")?["metadata"]["uid"] == uid, "the claim went with the Pool");
+    // Without it the pool starts, and its own claim is no obstacle to a later one that keeps it.
+    ns.kubectl(&["delete", "pvc", "data-prod-redis-0"])?;
+    let retained = pool("prod").replace("persistence: {enabled: false}", "persistence: {retain: true}");
+    for _ in 0..2 {
+        ns.apply(&retained)?;
+        ns.active("prod", 120)?;
+        ns.kubectl(&["delete", "pool", "prod", "--wait=true"])?;
+        eventually("Redis is gone", Duration::from_secs(60), || {
+            ensure!(ns.kubectl(&["get", "statefulsets,pods", "-o", "name"])?.is_empty(), "not yet");
+            Ok(())
+        })?;
+        ns.get("pvc", "data-prod-redis-0")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pool_of_the_longest_name_and_with_a_volume_runs_and_keeps_its_volume() -> Result<()> {
+    let ns = Namespace::new("e2e-long")?;
+    let name = "p".repeat(63);
+    ns.apply(&pool(&name).replace("persistence: {enabled: false}", ""))?;
+    ns.active(&name, 120)?;
+    ns.patch("pool", &name, &json!({"spec": {"audit": {"streamMaxBytes": "512Mi"}}}))?;
+    let small = ns.condition("pool", &name, ("Accepted", "False", "VolumeTooSmall"), 30)?;
+    says(&small, &["spec.audit.streamMaxBytes", "1Gi", "StatefulSet"])?;
+    ns.patch("pool", &name, &json!({"spec": {"audit": {"streamMaxBytes": "128Mi"}}}))?;
+    ns.active(&name, 120)?;
+    Ok(())
+}
+
+#[test]
+fn a_redis_that_no_quota_lets_start_says_where_to_look() -> Result<()> {
+    let ns = Namespace::new("e2e-no-pods")?;
+    ns.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight}\nspec: {hard: {pods: \"0\"}}\n")?;
+    eventually("the quota counts", Duration::from_secs(30), || {
+        ensure!(ns.get("resourcequota", "tight")?["status"]["used"]["pods"] == "0", "not yet");
+        Ok(())
+    })?;
+    ns.apply(&pool("prod"))?;
+    let armor = ns.condition("pool", "prod", ("ArmorReady", "False", "QuotaExceeded"), 60)?;
+    says(&armor, &["exceeded quota: tight"])?;
+    let redis = ns.condition("pool", "prod", ("RedisReady", "False", "PodsRefused"), 90)?;
+    says(&redis, &["kubectl describe statefulset prod-redis", "quota"])?;
+    ns.kubectl(&["delete", "resourcequota", "tight"])?;
+    ns.active("prod", 180)?;
+    Ok(())
+}
+
+#[test]
 fn a_full_quota_is_named_and_not_asked_over_and_over() -> Result<()> {
     let ns = Namespace::new("e2e-quota")?;
     ns.apply(

@@ -45,6 +45,7 @@ const SERVERS: &[Row] = &[
     ("remote: {url: \"ftp://a.example.com\"}", "write an absolute URL"),
     ("remote: {url: nonsense}", "write an absolute URL"),
     ("remote: {url: \"https://user@a.example.com/mcp\"}", "must not hold a user name"),
+    ("remote: {url: \"HTTPS://user:pw@a.example.com/mcp\"}", "must not hold a user name"),
     ("remote: {url: \"https://a.example.com/mcp#x\"}", "must not have a fragment"),
     ("remote: {url: \"http://a.example.com/mcp\"}, auth: {bearer: {secretRef: {name: a, key: b}}}", "over https only"),
     ("remote: {url: \"http://a.b.svc:8080/mcp\"}, auth: {bearer: {secretRef: {name: a, key: b}}}", ""),
@@ -97,7 +98,10 @@ fn each_rule_accepts_and_refuses_with_its_sentence() -> Result<()> {
         let said = judge(kind, &name, spec).err().map(|error| error.to_string()).unwrap_or_default();
         ensure!(said.contains("longer than 63 characters"), "{kind}: {said}");
         judge(kind, &name[..63], spec)?;
+        let said = judge(kind, "3scale", spec).err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(said.contains("must begin with a letter"), "{kind}: {said}");
     }
+    judge("McpServer", "3scale", "remote: {url: \"https://a.example.com/mcp\"}")?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -21,14 +22,18 @@ use crate::world::{Cache, PodState, Wake};
 
 /// How often the pools are looked through for one that is due. No request is made for one that is not.
 const TICK: Duration = Duration::from_millis(200);
-/// Between two looks at a pool in which something is still on its way.
+/// Between two looks at a pool in which something is on its way, since this long at most.
 const UNSETTLED: Duration = Duration::from_millis(500);
-/// Between two looks at a settled pool.
+const SOON: Duration = Duration::from_secs(30);
+/// Between two looks at a settled pool, and at one that does not settle.
 const SETTLED: Duration = Duration::from_secs(5);
+/// Between two looks at a pool in which nothing but known causes is left: no answer, or a configuration that is refused.
+const KNOWN_CAUSE: Duration = Duration::from_secs(30);
 /// A replica that is still behind after this long is nudged again.
 const NUDGE_AGAIN: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-const PARALLEL_POOLS: usize = 16;
+/// Pools that are looked at at the same time. One whose replicas do not answer takes one of these places, and no other.
+const PARALLEL_POOLS: usize = 64;
 
 /// Keeps an `ArmorView` current.
 pub struct Observer {
@@ -61,29 +66,34 @@ impl Observer {
     pub async fn run(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            let due = self.view.due(Instant::now());
-            let looks = futures::stream::iter(due).map(|(uid, view)| self.look(uid, view));
-            looks.buffer_unordered(PARALLEL_POOLS).collect::<()>().await;
+        let mut looks = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = looks.next() => {}
+                _ = tick.tick() => {
+                    let free = PARALLEL_POOLS.saturating_sub(looks.len());
+                    looks.extend(self.view.take_due(Instant::now(), free).into_iter().map(|(uid, view)| self.look(uid, view)));
+                }
+            }
         }
     }
 
     async fn look(&self, uid: String, view: PoolView) {
         let desired = &view.desired;
         let pods: Vec<(String, PodState)> = self.pods.collect(|(namespace, name), pod| {
-            let ours = *namespace == desired.namespace && pod.is_armor_of(&desired.pool) && !pod.deleting;
+            let ours = *namespace == desired.namespace && pod.is_armor_of(&desired.pool);
             ours.then(|| (name.clone(), pod.clone()))
         });
         let running: Vec<_> = pods.iter().filter_map(|(name, pod)| pod.ip.as_ref().map(|ip| (name, pod, ip))).collect();
         if running.is_empty() {
-            let changed = self.view.report(&uid, BTreeMap::new(), desired, Instant::now() + SETTLED);
-            if changed {
+            if self.view.report(&uid, BTreeMap::new(), desired, |_| SETTLED) {
                 self.wake.pool_and_servers(&desired.namespace, &desired.pool);
             }
             return;
         }
         let Some(token) = self.token(desired).await else {
-            self.view.postpone(&uid, Instant::now() + SETTLED);
+            self.view.postpone(&uid, SETTLED);
             return;
         };
         let answers = futures::future::join_all(running.iter().map(|(name, pod, ip)| {
@@ -103,8 +113,15 @@ impl Observer {
         if replicas.values().any(|r| r.unreachable.as_deref() == Some("/config answers HTTP 401")) {
             self.tokens.lock().await.remove(&desired.admin_secret.1);
         }
-        let next = Instant::now() + if settled { SETTLED } else { UNSETTLED };
-        if self.view.report(&uid, replicas, desired, next) {
+        let known = |replica: &Replica| replica.unreachable.is_some() || replica.error.is_some();
+        let hopeless = replicas.values().all(|replica| replica.in_sync(desired) || known(replica));
+        let pause = move |unchanged_for: Duration| match (settled, hopeless) {
+            (true, _) => SETTLED,
+            (false, _) if unchanged_for < SOON => UNSETTLED,
+            (false, true) if unchanged_for > 2 * SOON => KNOWN_CAUSE,
+            (false, _) => SETTLED,
+        };
+        if self.view.report(&uid, replicas, desired, pause) {
             self.wake.pool_and_servers(&desired.namespace, &desired.pool);
         }
     }
@@ -143,7 +160,9 @@ impl Observer {
         let secret = tokio::time::timeout(CALL_TIMEOUT, secrets.get_opt(name)).await.ok()?.ok()??;
         let value = secret.data?.remove("token")?;
         let token = SecretString::from(String::from_utf8(value.0).ok()?.trim().to_owned());
-        self.tokens.lock().await.insert(uid.clone(), token.clone());
+        let mut tokens = self.tokens.lock().await;
+        tokens.retain(|uid, _| self.view.has_admin_secret(uid));
+        tokens.insert(uid.clone(), token.clone());
         Some(token)
     }
 }

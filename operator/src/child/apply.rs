@@ -34,13 +34,15 @@ pub enum ApplyError {
     #[error("{0} of a deleted predecessor is still being removed")]
     StillDeleting(ChildKey),
     /// A quota of the namespace is used up.
-    #[error("{key} is refused by a quota of the namespace: {message}")]
+    #[error("{key} is refused by a quota of the namespace: {message}: raise the quota, or ask for less")]
     QuotaExceeded { key: ChildKey, message: String },
     /// Kubernetes lets nobody change the field.
-    #[error("{key} can not be changed in place: {message}")]
+    #[error(
+        "{key} can not be changed in place: {message}: set the field of the spec back, or delete {key}, which is made anew"
+    )]
     Immutable { key: ChildKey, message: String },
     /// The API server refuses the object.
-    #[error("{key} is refused by the API server: {message}")]
+    #[error("{key} is refused by the API server or a policy of the cluster: {message}")]
     Refused { key: ChildKey, message: String },
     /// The operator's own permissions do not suffice.
     #[error("{key} may not be written by the operator: {message}; check the RBAC of the chart")]
@@ -133,6 +135,12 @@ impl Applier {
                 refused.remove(key);
             }
         }
+    }
+
+    /// Forgets refusals that are too old to hold anything back.
+    pub fn sweep(&self) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|_, refusal| refusal.at.elapsed() < REFUSED_FOR);
     }
 
     /// Deletes the children of `owner_uid` that are not in `keep`.
@@ -296,6 +304,12 @@ fn classify(key: &ChildKey, error: KubeError) -> ApplyError {
     match status.code {
         403 if message.contains("exceeded quota") => ApplyError::QuotaExceeded { key, message },
         403 if message.contains("being terminated") => ApplyError::StillDeleting(key),
+        403 if ["admission webhook", "ValidatingAdmissionPolicy", "violates PodSecurity"]
+            .iter()
+            .any(|policy| message.contains(policy)) =>
+        {
+            ApplyError::Refused { key, message }
+        }
         403 => ApplyError::Forbidden { key, message },
         422 if message.contains("immutable") || message.contains("updates to statefulset spec") => {
             ApplyError::Immutable { key, message }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use apply::{Applier, ApplyError};
-pub use observed::{Observed, WorkloadStatus};
+pub use observed::{Claim, Observed, WorkloadStatus};
 pub use store::ChildStore;
 
 /// The kinds that the operator makes.

@@ -24,6 +24,17 @@ pub struct Observed {
     pub deleting: bool,
     /// For Deployments and StatefulSets.
     pub workload: Option<WorkloadStatus>,
+    /// The volume that a StatefulSet claims for each of its Pods.
+    pub claim: Option<Claim>,
+}
+
+/// A template of a volume claim; Kubernetes lets nobody change one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Size, as it was written.
+    pub size: Box<str>,
+    /// StorageClass; `None`: the default one.
+    pub class: Option<Box<str>>,
 }
 
 /// What a Deployment or StatefulSet says of its Pods.
@@ -63,6 +74,10 @@ impl Observed {
                 .as_object()
                 .filter(|_| live["spec"].get("template").is_some())
                 .map(|_| workload(live)),
+            claim: live["spec"]["volumeClaimTemplates"].get(0).map(|template| Claim {
+                size: boxed(&template["spec"]["resources"]["requests"]["storage"]),
+                class: template["spec"]["storageClassName"].as_str().map(Box::from),
+            }),
         }
     }
 

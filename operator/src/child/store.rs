@@ -96,6 +96,10 @@ impl ChildStore {
                     let good = known.filter(|entry| entry.observed.uid == observed.uid).and_then(|entry| entry.good);
                     if known.is_none_or(|entry| entry.observed.differs(&observed)) {
                         touch(&observed, &key.namespace);
+                        // Who lost the child has to know too.
+                        if let Some(before) = known.filter(|entry| entry.observed.owner != observed.owner) {
+                            touch(&before.observed, &key.namespace);
+                        }
                     }
                     inner.insert(key, observed, good);
                 }

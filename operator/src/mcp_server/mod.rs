@@ -47,7 +47,8 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
     let found = dereference::dereference(server, scope).await?;
     let pool = found.pool.as_ref().and_then(|guard| guard.0.as_ref().ok());
     // 2. validate: what keeps the server out of its pool
-    let fault = fault(server, pool.is_some(), &found);
+    let pool_uid = pool.and_then(ResourceExt::uid).unwrap_or_default();
+    let fault = fault(server, &found).or_else(|| scope.armor.left_out(&pool_uid, &server.name_any()));
     // 3. build: a server without a pool keeps what it has, and gets nothing new
     let policies = pool.is_none_or(|pool| pool.spec.network_policy.enabled);
     let accepted = !matches!(fault, Some(Fault::NotAccepted(_)));
@@ -71,7 +72,6 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
         (*ns == namespace && pod.component.as_ref() == "mcp-server" && *pod.instance == *server.name_any())
             .then(|| pod.clone())
     });
-    let pool_uid = pool.and_then(ResourceExt::uid).unwrap_or_default();
     let replicas = scope.armor.replicas(&pool_uid);
     let facts = status::Facts {
         server,
@@ -99,13 +99,21 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
     retry::after(errors, timer).map_err(Error::from)
 }
 
-fn fault(server: &McpServer, has_pool: bool, found: &dereference::Dereferenced) -> Option<Fault> {
-    if !has_pool {
-        let message = format!(
-            "spec.poolRef.name: there is no Pool {} in this namespace: create it, or correct the name",
-            server.spec.pool_ref.name
-        );
-        return Some(Fault::NotAccepted(Problem::new("PoolNotFound", message)));
+fn fault(server: &McpServer, found: &dereference::Dereferenced) -> Option<Fault> {
+    let name = &server.spec.pool_ref.name;
+    match found.pool.as_ref().map(|guard| guard.0.is_ok()) {
+        Some(true) => {}
+        Some(false) => {
+            let message = format!(
+                "spec.poolRef.name: Pool {name} does not fit its schema: correct it with `kubectl edit pool {name}`"
+            );
+            return Some(Fault::NotAccepted(Problem::new("PoolMalformed", message)));
+        }
+        None => {
+            let message =
+                format!("spec.poolRef.name: there is no Pool {name} in this namespace: create it, or correct the name");
+            return Some(Fault::NotAccepted(Problem::new("PoolNotFound", message)));
+        }
     }
     let siblings: Vec<&McpServer> = found.siblings.iter().filter_map(|guard| guard.0.as_ref().ok()).collect();
     if let Some(problem) = collisions(&siblings).remove(&server.name_any()) {

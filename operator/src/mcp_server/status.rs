@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crds::McpServer;
 use crds::mcp_server::{McpServerStatus, ServerInfo, ToolsStatus};
+use crds::status::Condition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::build::ServerResources;
@@ -88,7 +89,12 @@ pub fn status(facts: &Facts<'_>) -> (McpServerStatus, Option<Duration>) {
 
 /// The status while the gateways were not asked yet: a restarted operator must not unsay what it knew before.
 fn unseen(facts: &Facts<'_>, mut conditions: Conditions<'_>) -> McpServerStatus {
-    conditions.keep("Programmed");
+    match facts.endpoint {
+        Some(_) => conditions.keep("Programmed"),
+        None => {
+            conditions.set("Programmed", Some(false), "NotProgrammed", "There is no pool that could have the server.")
+        }
+    }
     match conditions.first_untrue(&["Accepted", "ResolvedRefs"]).cloned() {
         Some(cause) => conditions.set("Ready", Some(false), &cause.reason, cause.message),
         None if conditions.previous("Ready").is_some_and(|ready| ready.status == "True") => conditions.keep("Ready"),
@@ -113,7 +119,10 @@ fn finish(facts: &Facts<'_>, conditions: Conditions<'_>, seen: Option<&ServerRep
     // Kept while the server is away: what it was last is more than nothing.
     let (server, tools) = (server.or_else(|| previous.server.clone()), tools.or_else(|| previous.tools.clone()));
     let conditions = conditions.finish();
-    let unchanged = server == previous.server && tools == previous.tools && conditions == previous.conditions;
+    let is_failing = |all: &[Condition]| all.iter().any(|c| c.type_ == "Ready" && c.reason == "Failing");
+    // While it fails this is when it began to, whatever else is said of it meanwhile.
+    let unchanged = is_failing(&conditions) && is_failing(&previous.conditions)
+        || server == previous.server && tools == previous.tools && conditions == previous.conditions;
     McpServerStatus {
         observed_generation: facts.server.metadata.generation,
         url: facts.endpoint.clone(),

@@ -15,6 +15,9 @@ use crate::conditions::Problem;
 use crate::names::child_name;
 use crate::world::{Lookup, Source, not_found};
 
+/// The longest pattern that Armor takes. The schema counts characters.
+const GLOB_BYTES: usize = 256;
+
 /// What an McpServer's references lead to.
 #[derive(Debug, Default)]
 pub struct References {
@@ -65,6 +68,39 @@ pub struct Credential {
     pub origin: String,
     /// The value.
     pub value: SecretSlice<u8>,
+}
+
+impl Credential {
+    /// Bytes in the Secret of the copies.
+    pub fn size(&self) -> usize {
+        self.file.len() + self.value.expose_secret().len()
+    }
+}
+
+impl Programmed {
+    /// What is copied into the pool's credentials.
+    pub fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        let auth: Vec<&Credential> = match &self.auth {
+            Outbound::None => Vec::new(),
+            Outbound::Bearer(credential) => vec![credential],
+            Outbound::Headers(headers) => headers.iter().map(|(_, credential)| credential).collect(),
+        };
+        self.ca.iter().chain(auth)
+    }
+
+    /// Bytes of its credentials in the Secret of the copies.
+    pub fn credentials_size(&self) -> usize {
+        self.credentials().map(Credential::size).sum()
+    }
+
+    /// Bytes that it takes in the configuration, at most about so many: with the names of fields, indentation and escapes.
+    pub fn document_size(&self) -> usize {
+        const FIXED: usize = 2_048;
+        const PER_PATTERN: usize = 16;
+        let escaped = |text: &str| text.escape_default().count();
+        let patterns = self.allow.iter().chain(&self.deny).map(|glob| escaped(glob) + PER_PATTERN).sum::<usize>();
+        FIXED + escaped(&self.url) + patterns
+    }
 }
 
 /// The problem of an McpServer, by the condition that it makes false.
@@ -135,11 +171,8 @@ pub fn validate(server: &McpServer, references: &References) -> Result<Programme
     let spec = &server.spec;
     let url = match (&spec.remote, &spec.workload) {
         (Some(remote), None) => {
-            url::Url::parse(&remote.url).map_err(|error| {
-                let message =
-                    format!("spec.remote.url is no URL ({error}): write one such as https://crm.example.com/mcp");
-                Fault::NotAccepted(Problem::new("InvalidUrl", message))
-            })?;
+            check_url(&remote.url)
+                .map_err(|wrong| Fault::NotAccepted(Problem::new("InvalidUrl", format!("spec.remote.url {wrong}"))))?;
             remote.url.clone()
         }
         (None, Some(workload)) => format!(
@@ -156,10 +189,15 @@ pub fn validate(server: &McpServer, references: &References) -> Result<Programme
     };
     let globs = |list: &Option<Vec<String>>, field: &str| {
         let list = list.clone().unwrap_or_default();
-        let empty = list.iter().any(|glob| glob.trim().is_empty());
-        if empty {
-            let message = format!("spec.tools.{field} has an empty pattern: remove it, or write a tool name or a glob");
-            return Err(Fault::NotAccepted(Problem::new("InvalidSpec", message)));
+        let refuse = |what: &str| {
+            let message = format!("spec.tools.{field} has {what}: remove it, or write a tool name or a glob");
+            Err(Fault::NotAccepted(Problem::new("InvalidSpec", message)))
+        };
+        if list.iter().any(|glob| glob.trim().is_empty()) {
+            return refuse("an empty pattern");
+        }
+        if list.iter().any(|glob| glob.len() > GLOB_BYTES) {
+            return refuse(&format!("a pattern of more than {GLOB_BYTES} bytes"));
         }
         Ok(list)
     };
@@ -179,6 +217,23 @@ pub fn validate(server: &McpServer, references: &References) -> Result<Programme
         deny,
         name,
     })
+}
+
+/// What Armor would refuse, and with it the configuration of the whole pool. The text is not repeated: it may hold a
+/// credential.
+fn check_url(text: &str) -> Result<(), String> {
+    let url = url::Url::parse(text)
+        .map_err(|error| format!("is no URL ({error}): write one such as https://crm.example.com/mcp"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err("is no http or https URL: write one such as https://crm.example.com/mcp".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or password: use spec.auth with a Secret".into());
+    }
+    if url.fragment().is_some() {
+        return Err("must not have a fragment (#...): remove it".into());
+    }
+    Ok(())
 }
 
 /// Names of the Secrets that a server points at.

@@ -29,6 +29,15 @@ pub struct ApiKey {
     pub origin: String,
 }
 
+impl ApiKey {
+    /// Bytes in the Secret of the copies, at most about so many.
+    pub fn size(&self) -> usize {
+        const FIXED: usize = 128;
+        let groups: usize = self.groups.iter().map(|group| group.len() + 3).sum();
+        FIXED + self.id.len() + self.hash.len() + self.user.len() + groups
+    }
+}
+
 /// Reads a key from its Secret.
 ///
 /// # Errors

@@ -36,6 +36,11 @@ pub async fn apply(
         step.one(service),
     );
     let identity = identity(&generated.0);
+    // Redis reads one of them alone, and should not restart for the others.
+    let redis_identity = redis.as_ref().map(|redis| {
+        let password = |child: &&Child<Applied>| child.key.name == redis.stateful_set.key.name;
+        self::identity(generated.0.iter().filter(password))
+    });
     let mut errors = Vec::new();
     let generated = keep(generated, &mut errors);
     let credentials = keep(credentials, &mut errors).pop();
@@ -50,6 +55,7 @@ pub async fn apply(
         async {
             match redis {
                 Some(redis) if pods_can_start => {
+                    let identity = redis_identity.unwrap_or_default();
                     let stateful_set = redis.stateful_set.with_pod_annotation(SECRETS_IDENTITY, &identity);
                     let (service, stateful_set) = tokio::join!(step.one(redis.service), step.one(stateful_set));
                     (Some((service.0, stateful_set.0)), [service.1, stateful_set.1].concat())
@@ -144,8 +150,8 @@ impl PoolResources<Prepared> {
 }
 
 /// Changes when a generated Secret was made anew.
-fn identity(generated: &[Child<Applied>]) -> String {
-    let uids: Vec<&str> = generated.iter().filter_map(Child::uid).collect();
+fn identity<'a>(generated: impl IntoIterator<Item = &'a Child<Applied>>) -> String {
+    let uids: Vec<&str> = generated.into_iter().filter_map(Child::uid).collect();
     hex::encode(Sha256::digest(uids.join("\n").as_bytes()))[..16].to_owned()
 }
 

@@ -1,12 +1,16 @@
 //! Reads what a Pool points at, and the McpServers that point at it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::{McpServer, Pool};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
+use super::build::CLAIM;
+use crate::child::{ChildKey, Claim, Kind};
 use crate::mcp_server::{References, read_references};
+use crate::names::{COMPONENT_LABEL, FIELD_MANAGER, INSTANCE_LABEL, MANAGED_BY, child_name};
 use crate::references::selects;
 use crate::world::{Lookup, Material, ReadError, Scope, Source};
 
@@ -25,6 +29,20 @@ pub struct Dereferenced {
     pub redis_ca: Option<Lookup>,
     /// `audit.hashKeySecretRef`, where set.
     pub hash_key: Option<Lookup>,
+    /// What there is of a managed Redis.
+    pub redis: LiveRedis,
+}
+
+/// What there is already of the Redis that the operator runs.
+#[derive(Debug, Default, PartialEq)]
+pub enum LiveRedis {
+    /// Nothing.
+    #[default]
+    None,
+    /// It runs, with this volume or without one.
+    Runs(Option<Claim>),
+    /// It does not run, and the claim with this name that its Pod would use is somebody else's.
+    ForeignClaim(String),
 }
 
 /// Names of the objects that a Pool points at.
@@ -74,6 +92,7 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
             found.api_keys.extend(scope.material(Source::Secret, &namespace, &name).await?);
         }
     }
+    found.redis = live_redis(pool, scope, &namespace).await?;
     for guard in scope.servers_of(&namespace, &pool.name_any()) {
         if let Ok(server) = &guard.0 {
             let references = read_references(server, scope).await?;
@@ -81,6 +100,32 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
         }
     }
     Ok(found)
+}
+
+async fn live_redis(pool: &Pool, scope: &Scope, namespace: &str) -> Result<LiveRedis, ReadError> {
+    let (name, redis) = (pool.name_any(), pool.spec.redis.as_ref());
+    if redis.is_some_and(|redis| redis.external.is_some()) {
+        return Ok(LiveRedis::None);
+    }
+    let stateful_set = child_name(&name, "redis");
+    let key = ChildKey { kind: Kind::StatefulSet, namespace: namespace.to_owned(), name: stateful_set.clone() };
+    let live = scope.children.get(&key).filter(|live| live.owner_uid() == pool.metadata.uid.as_deref());
+    if let Some(live) = live {
+        return Ok(LiveRedis::Runs(live.claim));
+    }
+    let persistent = redis.and_then(|redis| redis.managed.as_ref()).is_none_or(|managed| managed.persistence.enabled);
+    if persistent && !pool.spec.paused {
+        let claim = format!("{CLAIM}-{stateful_set}-0");
+        let labels = scope.materials.claim_labels(namespace, &claim).await?;
+        let ours = |labels: &BTreeMap<String, String>| {
+            let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+            has(MANAGED_BY, FIELD_MANAGER) && has(INSTANCE_LABEL, &name) && has(COMPONENT_LABEL, "redis")
+        };
+        if labels.is_some_and(|labels| !ours(&labels)) {
+            return Ok(LiveRedis::ForeignClaim(claim));
+        }
+    }
+    Ok(LiveRedis::None)
 }
 
 async fn read(scope: &Scope, source: Source, namespace: &str, name: Option<&str>) -> Result<Option<Lookup>, ReadError> {

@@ -7,6 +7,8 @@ mod dereference;
 pub mod status;
 pub mod validate;
 
+use std::collections::BTreeMap;
+
 use crds::Pool;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
@@ -15,7 +17,8 @@ use kube::{Resource, ResourceExt};
 use thiserror::Error;
 
 use crate::armor::Desired;
-use crate::child::{Applied, ApplyError};
+use crate::child::{Applied, ApplyError, ChildKey, Kind};
+use crate::names::child_name;
 use crate::notices::Notices;
 use crate::retry;
 use crate::status::StatusError;
@@ -24,7 +27,7 @@ use crate::world::{ReadError, Scope};
 pub use apply::observe;
 pub use build::{Configuration, PoolResources, build, configuration, configure};
 pub(crate) use build::{ingress_policy, pods, rule};
-pub use dereference::{Dereferenced, dereference, references_of};
+pub use dereference::{Dereferenced, LiveRedis, dereference, references_of};
 
 /// Why a reconcile has to be tried again soon. What a user has to mend is a condition, and no error.
 #[derive(Debug, Error)]
@@ -77,7 +80,12 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     let outcome = match validate::validate(pool, &found) {
         Ok(outcome) => outcome,
         Err(fault) => {
-            let status = status::refused(&facts, &fault);
+            // What runs goes on, and so does the look at it.
+            let live = live(pool, scope, &previous);
+            if let Some(desired) = &live.desired {
+                scope.armor.want_if_unknown(&pool.uid().unwrap_or_default(), desired);
+            }
+            let status = status::refused(&facts, &fault, &live);
             notices.pool(pool, &previous, &status).await;
             scope.status.write(pool, "Pool", &previous, status).await?;
             return Ok(retry::known_cause());
@@ -96,8 +104,16 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     if !pool.spec.paused && errors.is_empty() {
         errors.extend(scope.applier.prune(&uid, &applied.keys()).await.err());
     }
-    let desired = desired(&found, &outcome.pool, &configuration, &applied);
-    if desired.as_ref().is_some_and(|desired| scope.armor.want(&uid, desired.clone())) {
+    let desired = match pool.spec.paused {
+        // Nothing was written, so that nothing else than before can be expected.
+        true => live(pool, scope, &previous).desired,
+        false => desired(&found, &outcome, &configuration, &applied),
+    };
+    if pool.spec.paused {
+        if let Some(desired) = &desired {
+            scope.armor.want_if_unknown(&uid, desired);
+        }
+    } else if desired.as_ref().is_some_and(|desired| scope.armor.want(&uid, desired.clone())) {
         scope.wake.servers_of(&outcome.pool.owner.namespace, &outcome.pool.name);
     }
     // 5. status: computed from what was applied
@@ -128,10 +144,11 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
 /// What the gateways should run, once the Secret with their admin token exists.
 fn desired(
     found: &Dereferenced,
-    pool: &validate::ValidatedPool,
+    outcome: &validate::Outcome,
     configuration: &Configuration,
     applied: &PoolResources<Applied>,
 ) -> Option<Desired> {
+    let pool = &outcome.pool;
     let admin = applied.generated.first()?;
     let rendered = |name: &str| pool.servers.iter().any(|server| server.name == name);
     let servers = found.servers.iter().filter_map(|(guard, _)| {
@@ -145,7 +162,43 @@ fn desired(
         credentials: pool.credentials_revision(),
         admin_secret: (admin.key.name.clone(), admin.uid()?.to_owned()),
         servers: servers.collect(),
+        left_out: outcome.left_out.clone(),
     })
+}
+
+/// What there is of a pool whose spec is not applied, as the watches and the last status tell.
+fn live(pool: &Pool, scope: &Scope, previous: &crds::pool::PoolStatus) -> status::Live {
+    let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+    let uid = pool.uid().unwrap_or_default();
+    let child = |kind: Kind, suffix: &str| {
+        let key = ChildKey { kind, namespace: namespace.clone(), name: child_name(&name, suffix) };
+        scope.children.get(&key).filter(|child| child.owner_uid() == Some(uid.as_str())).map(|child| (key, child))
+    };
+    let admin = child(Kind::Secret, "armor-admin").map(|(key, secret)| (key.name, secret.uid));
+    // A server that says that it is in the configuration is in the one that runs.
+    let servers = scope.servers_of(&namespace, &name).into_iter().filter_map(|guard| {
+        let server = guard.0.as_ref().ok()?;
+        let status = scope.status.newest(server, server.status.as_ref());
+        let programmed = status.conditions.iter().any(|c| c.type_ == "Programmed" && c.status == "True");
+        let generation = status.observed_generation.filter(|_| programmed)?;
+        Some((server.name_any(), (server.uid().unwrap_or_default(), generation)))
+    });
+    let desired = previous.config_hash.clone().zip(admin).map(|(revision, admin_secret)| Desired {
+        namespace: namespace.clone(),
+        pool: name.clone(),
+        revision,
+        credentials: None,
+        admin_secret,
+        servers: servers.collect(),
+        left_out: BTreeMap::new(),
+    });
+    let workload = |kind: Kind, suffix: &str| child(kind, suffix).and_then(|(_, child)| child.workload);
+    status::Live {
+        armor: workload(Kind::Deployment, "armor").unwrap_or_default(),
+        redis: workload(Kind::StatefulSet, "redis"),
+        pods: scope.pods.collect(|(ns, _), pod| (*ns == namespace && *pod.pool == *name).then(|| pod.clone())),
+        desired,
+    }
 }
 
 async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, now: Time) -> Result<Action, Error> {

@@ -56,8 +56,21 @@ pub struct Built<'a> {
     pub default_storage_class: Option<bool>,
 }
 
+/// What there is of a pool whose spec is not applied.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// The Deployment of the gateways.
+    pub armor: WorkloadStatus,
+    /// The StatefulSet of Redis, where the operator runs one.
+    pub redis: Option<WorkloadStatus>,
+    /// Pods of the pool.
+    pub pods: Vec<PodState>,
+    /// What the gateways should run; `None` where nothing was ever made.
+    pub desired: Option<Desired>,
+}
+
 /// The status of a pool that can not be built: what runs goes on, and the status says why nothing changes.
-pub fn refused(facts: &Facts<'_>, fault: &Fault) -> PoolStatus {
+pub fn refused(facts: &Facts<'_>, fault: &Fault, live: &Live) -> PoolStatus {
     let previous = facts.previous;
     let mut conditions = Conditions::new(&previous.conditions, facts.pool.metadata.generation, facts.now.clone());
     let problem = fault.problem();
@@ -71,8 +84,32 @@ pub fn refused(facts: &Facts<'_>, fault: &Fault) -> PoolStatus {
             conditions.set_outcome("ResolvedRefs", Some(problem), "", "");
         }
     }
-    for type_ in ["RedisReady", "ArmorReady", "ConfigInSync", "AuthorizationOpen"] {
-        conditions.keep(type_);
+    // Of a pool that never was there is nothing to say.
+    let replicas = live.armor.desired;
+    let trouble = |component: &str| trouble(&live.pods, component);
+    match &live.redis {
+        Some(redis) => workload_condition(&mut conditions, "RedisReady", "Redis", redis, 1, trouble("redis")),
+        None => conditions.keep("RedisReady"),
+    }
+    match live.desired {
+        Some(_) => workload_condition(&mut conditions, "ArmorReady", "Armor", &live.armor, replicas, trouble("armor")),
+        None => conditions.keep("ArmorReady"),
+    }
+    conditions.keep("ConfigInSync");
+    conditions.keep("AuthorizationOpen");
+    let components = previous.components.iter().map(|component| {
+        let (type_, desired, ready) = match component.name.as_str() {
+            "armor" => ("ArmorReady", replicas, live.armor.ready),
+            _ => ("RedisReady", component.desired, live.redis.as_ref().map_or(component.ready, |redis| redis.ready)),
+        };
+        let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
+        let image = component.image.clone();
+        judged(&component.name, image, Some(component), is_ready, (desired, ready), &facts.now)
+    });
+    let components: Vec<Component> = components.collect();
+    let mut display = previous.display.clone();
+    if live.desired.is_some() {
+        display.armor = format!("{}/{replicas}", live.armor.ready.min(replicas));
     }
     conditions.set_outcome("Ready", Some(problem), "", "");
     PoolStatus {
@@ -80,6 +117,9 @@ pub fn refused(facts: &Facts<'_>, fault: &Fault) -> PoolStatus {
         phase: Some(Phase::Error),
         reason: Some(problem.reason.to_owned()),
         message: Some(problem.message.clone()),
+        replicas: if live.desired.is_some() { live.armor.replicas } else { previous.replicas },
+        display,
+        components,
         versions: versions(facts),
         conditions: conditions.finish(),
         ..previous.clone()
@@ -102,7 +142,8 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     conditions.set_outcome("Accepted", not_applied.as_ref(), accepted, said);
     conditions.set_outcome("ResolvedRefs", built.outcome.partial.as_ref(), "Resolved", "Every reference was found.");
 
-    let redis = built.resources.redis.as_ref().map(|redis| redis.stateful_set.workload());
+    let mut redis = built.resources.redis.as_ref().map(|redis| redis.stateful_set.workload());
+    let unmade = redis.as_mut().and_then(|redis| unmade(facts, built, redis));
     match &redis {
         None => external_redis(&mut conditions, built, pool.replicas),
         Some(status) => workload_condition(&mut conditions, "RedisReady", "Redis", status, 1, redis_trouble(built)),
@@ -114,8 +155,9 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     conditions.set("AuthorizationOpen", Some(true), "NoPersonas", open);
 
     let components = components(facts, built, &conditions, redis.as_ref(), &armor);
-    let degraded = components.iter().find(|component| component.health == "Degraded");
-    let since = degraded.map(|component| elapsed(&component.since, &facts.now));
+    let degraded = components.iter().filter(|component| component.health == "Degraded");
+    // The one that is away longest decides.
+    let since = degraded.map(|component| elapsed(&component.since, &facts.now)).max();
     let untrue = conditions.first_untrue(&["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady"]).cloned();
     match &untrue {
         None => conditions.set("Ready", Some(true), "Ready", "The pool takes calls."),
@@ -158,7 +200,28 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
         config_hash: Some(built.configuration.revision.clone()),
         conditions: conditions.finish(),
     };
-    (status, since.filter(|since| *since < GRACE).map(|since| GRACE - since))
+    let rest = since.filter(|since| *since < GRACE).map(|since| GRACE - since);
+    (status, [rest, unmade].into_iter().flatten().min())
+}
+
+/// A StatefulSet does not say why it makes no Pod; that it has made none for a while is a cause. Gives the time until then.
+fn unmade(facts: &Facts<'_>, built: &Built<'_>, redis: &mut WorkloadStatus) -> Option<Duration> {
+    let has_pod = built.pods.iter().any(|pod| pod.component.as_ref() == "redis");
+    if !redis.current || redis.replicas > 0 || has_pod {
+        return None;
+    }
+    let before = facts.previous.components.iter().find(|component| component.name == "redis");
+    let waited = before.filter(|before| before.health != "Healthy").map(|before| elapsed(&before.since, &facts.now));
+    let left = GRACE.saturating_sub(waited.unwrap_or_default());
+    if left.is_zero() {
+        let name = child_name(&built.outcome.pool.name, "redis");
+        redis.create_failure = Some(format!(
+            "`kubectl describe statefulset {name}` says why, for example a quota of the namespace for Pods or storage, a \
+             LimitRange, or a PriorityClass that does not exist"
+        ));
+        return None;
+    }
+    Some(left)
 }
 
 fn versions(facts: &Facts<'_>) -> Versions {
@@ -198,7 +261,7 @@ fn counts(facts: &Facts<'_>, built: &Built<'_>) -> McpServerCounts {
 pub(crate) fn trouble(pods: &[PodState], component: &str) -> Option<Problem> {
     let mut found: Vec<&(Box<str>, Box<str>)> = pods
         .iter()
-        .filter(|pod| pod.component.as_ref() == component && !pod.deleting && !pod.ready)
+        .filter(|pod| pod.component.as_ref() == component && pod.is_wanted() && !pod.ready)
         .filter_map(|pod| pod.trouble.as_ref())
         .collect();
     found.sort();
@@ -355,20 +418,7 @@ fn components(
     let one = |name: &str, type_: &str, desired: i32, ready: i32, image: Option<String>| {
         let before = facts.previous.components.iter().find(|component| component.name == name);
         let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
-        let health = match before.map(|component| component.health.as_str()) {
-            _ if is_ready => "Healthy",
-            Some("Healthy" | "Degraded") => "Degraded",
-            _ => "Progressing",
-        };
-        let since = before.filter(|component| component.health == health).map(|component| component.since.clone());
-        Component {
-            name: name.to_owned(),
-            desired,
-            ready: ready.min(desired),
-            image,
-            health: health.to_owned(),
-            since: since.unwrap_or_else(|| facts.now.clone()),
-        }
+        judged(name, image, before, is_ready, (desired, ready), &facts.now)
     };
     let armor_image = pool.armor.image.clone().unwrap_or_else(|| facts.settings.armor_image.clone());
     let mut components = vec![one("armor", "ArmorReady", pool.replicas, armor.ready, Some(armor_image))];
@@ -380,6 +430,31 @@ fn components(
         _ => components.push(one("redis", "RedisReady", 0, 0, None)),
     }
     components
+}
+
+/// A component with its health, and since when it has had it.
+fn judged(
+    name: &str,
+    image: Option<String>,
+    before: Option<&Component>,
+    is_ready: bool,
+    (desired, ready): (i32, i32),
+    now: &Time,
+) -> Component {
+    let health = match before.map(|component| component.health.as_str()) {
+        _ if is_ready => "Healthy",
+        Some("Healthy" | "Degraded") => "Degraded",
+        _ => "Progressing",
+    };
+    let since = before.filter(|component| component.health == health).map(|component| component.since.clone());
+    Component {
+        name: name.to_owned(),
+        desired,
+        ready: ready.min(desired),
+        image,
+        health: health.to_owned(),
+        since: since.unwrap_or_else(|| now.clone()),
+    }
 }
 
 fn elapsed(since: &Time, now: &Time) -> Duration {

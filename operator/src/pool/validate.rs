@@ -11,16 +11,22 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::api_keys::{ApiKey, api_key};
-use super::dereference::Dereferenced;
+use super::dereference::{Dereferenced, LiveRedis};
 use crate::certificates::{check_ca, check_pair};
-use crate::child::Owner;
+use crate::child::{Claim, Owner};
 use crate::conditions::Problem;
-use crate::mcp_server::{Credential, Fault, Outbound, Programmed, collisions, validate_server};
+use crate::mcp_server::{Credential, Fault, Programmed, collisions, validate_server};
+use crate::names::child_name;
 use crate::quantity;
 use crate::world::{Lookup, Source, not_found};
 
 const DEFAULT_STREAM_BYTES: i64 = 256 << 20;
 const DEFAULT_REPLICAS: i32 = 2;
+/// What Redis needs of memory beside its data.
+const REDIS_OVERHEAD_BYTES: i64 = 32 << 20;
+/// What the copies of all credentials may take in their Secret, and the configuration in its ConfigMap. Kubernetes takes
+/// objects of 1 MiB.
+const ROOM_BYTES: usize = 900 << 10;
 /// Armor takes no shorter key.
 const HASH_KEY_BYTES: usize = 16;
 
@@ -84,6 +90,8 @@ pub struct Outcome {
     pub pool: ValidatedPool,
     /// Servers that are not in the configuration.
     pub refused: BTreeMap<String, Fault>,
+    /// Those of them that are well by themselves and did not fit with the others.
+    pub left_out: BTreeMap<String, Fault>,
     /// A reference of the pool itself that does not hold all that it should, while the rest works.
     pub partial: Option<Problem>,
 }
@@ -113,7 +121,9 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
     }
     let redis = redis(pool, found, stream_max_bytes, &mut credentials)?;
     let (auth, partial) = auth(pool, found);
-    let (servers, refused) = roster(found);
+    let keys = if let Auth::ApiKeys(keys) = &auth { keys.iter().map(ApiKey::size).sum() } else { 0 };
+    let own = credentials.iter().map(Credential::size).sum::<usize>() + keys;
+    let (servers, refused, left_out) = roster(found, own);
     Ok(Outcome {
         pool: ValidatedPool {
             name: pool.name_any(),
@@ -131,6 +141,7 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
             own_hash_key: spec.audit.hash_key_secret_ref.is_some(),
         },
         refused,
+        left_out,
         partial,
     })
 }
@@ -179,6 +190,19 @@ fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<C
     let spec = pool.spec.redis.clone();
     let Some(external) = spec.as_ref().and_then(|redis| redis.external.as_ref()) else {
         let managed = spec.and_then(|redis| redis.managed).unwrap_or_default();
+        if let LiveRedis::ForeignClaim(claim) = &found.redis {
+            let message = format!(
+                "PersistentVolumeClaim {claim} exists and does not belong to this Pool, whose Redis would use it: delete \
+                 or rename it, or rename this Pool"
+            );
+            return Err(Fault::NotAccepted(Problem::new("NameConflict", message)));
+        }
+        room_for_stream(&managed, stream)?;
+        if let LiveRedis::Runs(live) = &found.redis
+            && let Some(volume) = volume_of(live.as_ref(), &managed, stream, &pool.name_any())?
+        {
+            return Ok(Redis::Managed { spec: Box::new(managed), volume });
+        }
         let needed = stream.saturating_mul(4).max(1 << 30);
         let volume = match &managed.persistence.size {
             None => {
@@ -222,6 +246,63 @@ fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<C
     Ok(Redis::External { with_ca: external.ca_ref.is_some() })
 }
 
+/// The volume of a Redis that runs: the one that it has, because a StatefulSet's can not be changed. `None`: it has none.
+fn volume_of(live: Option<&Claim>, managed: &ManagedRedis, stream: i64, pool: &str) -> Result<Option<String>, Fault> {
+    let wanted = &managed.persistence;
+    let name = child_name(pool, "redis");
+    let immutable = |field: &str, has: &str, back: &str| {
+        let message = format!(
+            "spec.redis.managed.persistence.{field}: the Redis of this pool runs {has}, which Kubernetes lets nobody change \
+             in place: {back}, or delete StatefulSet {name} and with it the events that wait there, and it is made anew"
+        );
+        Err(Fault::NotAccepted(Problem::new("ImmutableField", message)))
+    };
+    let Some(live) = live else {
+        return match wanted.enabled {
+            true => immutable("enabled", "without a volume", "set it to false"),
+            false => Ok(None),
+        };
+    };
+    if !wanted.enabled {
+        return immutable("enabled", "with a volume", "set it back to true");
+    }
+    let (size, bytes) = (live.size.as_ref(), quantity::units(&live.size));
+    if wanted.size.as_ref().is_some_and(|size| quantity::units(&size.0) != bytes) {
+        return immutable("size", &format!("with a volume of {size}"), &format!("set it back to {size}"));
+    }
+    let class = live.class.as_deref();
+    if wanted.storage_class_name.as_deref().is_some_and(|wanted| class != Some(wanted)) {
+        let class = class.unwrap_or("the default one");
+        return immutable("storageClassName", &format!("with a volume of class {class}"), "set it back");
+    }
+    if bytes.is_none_or(|bytes| bytes < stream.saturating_mul(4)) {
+        let message = format!(
+            "spec.audit.streamMaxBytes: the volume of Redis has {size}, and an append-only file needs four times the \
+             stream's {stream} bytes while it is rewritten: lower it, or delete StatefulSet {name} and with it the \
+             events that wait there, and it is made anew with a larger volume"
+        );
+        return Err(Fault::NotAccepted(Problem::new("VolumeTooSmall", message)));
+    }
+    Ok(Some(size.to_owned()))
+}
+
+/// That a memory limit of the user's lets Redis hold what it may.
+fn room_for_stream(managed: &ManagedRedis, stream: i64) -> Result<(), Fault> {
+    let limit = managed.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
+    let Some((limit, bytes)) = limit.and_then(|limit| Some((limit, quantity::units(&limit.0)?))) else { return Ok(()) };
+    let needed = stream.saturating_mul(2).saturating_add(REDIS_OVERHEAD_BYTES);
+    if bytes >= needed {
+        return Ok(());
+    }
+    let message = format!(
+        "spec.redis.managed.resources.limits.memory: {} is less than the {}Mi that Redis needs to hold twice the audit \
+         stream's {stream} bytes: raise it, or lower spec.audit.streamMaxBytes",
+        limit.0,
+        needed >> 20
+    );
+    Err(Fault::NotAccepted(Problem::new("MemoryTooSmall", message)))
+}
+
 fn redis_ca(ca_ref: &CaRef, lookup: &Lookup) -> Result<Credential, Problem> {
     let field = "spec.redis.external.caRef";
     let copied = copied(lookup, Source::ConfigMap, &ca_ref.name, ca_ref.key(), field, "redis-ca.crt")?;
@@ -249,39 +330,70 @@ fn auth(pool: &Pool, found: &Dereferenced) -> (Auth, Option<Problem>) {
     (Auth::ApiKeys(keys), partial)
 }
 
-fn roster(found: &Dereferenced) -> (Vec<Programmed>, BTreeMap<String, Fault>) {
+/// The servers that are configured, those that are not, and of these the ones for which there is no room. Earlier ones
+/// go first, so that a newcomer pushes nobody out.
+fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String, Fault>, BTreeMap<String, Fault>) {
     let servers: Vec<&McpServer> = found.servers.iter().filter_map(|(guard, _)| guard.0.as_ref().ok()).collect();
+    let (mut credentials, mut document, mut left_out) = (own, 0, BTreeMap::new());
     let mut refused: BTreeMap<String, Fault> =
         collisions(&servers).into_iter().map(|(name, problem)| (name, Fault::NotAccepted(problem))).collect();
     let mut programmed = Vec::new();
-    for (guard, references) in &found.servers {
+    let mut ordered: Vec<_> = found.servers.iter().collect();
+    ordered.sort_by_key(|(guard, _)| (guard.meta().creation_timestamp.clone().map(|time| time.0), guard.name_any()));
+    for (guard, references) in ordered {
         let Ok(server) = &guard.0 else { continue };
         if refused.contains_key(&server.name_any()) {
             continue;
         }
         match validate_server(server, references) {
-            Ok(server) => programmed.push(server),
+            Ok(server) => {
+                let (more, longer) = (server.credentials_size(), server.document_size());
+                let fault = no_room(credentials + more, document + longer);
+                match fault {
+                    None => {
+                        (credentials, document) = (credentials + more, document + longer);
+                        programmed.push(server);
+                    }
+                    Some(fault) => {
+                        refused.insert(server.name.clone(), fault.clone());
+                        left_out.insert(server.name, fault);
+                    }
+                }
+            }
             Err(fault) => {
                 refused.insert(server.name_any(), fault);
             }
         }
     }
     programmed.sort_by(|a, b| a.name.cmp(&b.name));
-    (programmed, refused)
+    (programmed, refused, left_out)
+}
+
+fn no_room(credentials: usize, document: usize) -> Option<Fault> {
+    let most = ROOM_BYTES >> 10;
+    if credentials > ROOM_BYTES {
+        let message = format!(
+            "spec.remote.caRef and spec.auth: with this McpServer the credentials and certificates that the pool's \
+             gateways read would have {} KiB, and one Secret takes {most} KiB: trust fewer certificates in caRef (a \
+             bundle of all public ones is large, and trusted without caRef), or use another pool",
+            credentials >> 10
+        );
+        return Some(Fault::Unresolved(Problem::new("CredentialsTooLarge", message)));
+    }
+    (document > ROOM_BYTES).then(|| {
+        let message = format!(
+            "spec.tools: with this McpServer the configuration of the pool's gateways would have {} KiB, and one ConfigMap \
+             takes {most} KiB: write fewer or shorter patterns, or use another pool",
+            document >> 10
+        );
+        Fault::NotAccepted(Problem::new("ConfigurationTooLarge", message))
+    })
 }
 
 impl ValidatedPool {
     /// Every value that is copied: the pool's own and its servers'.
     pub fn all_credentials(&self) -> Vec<&Credential> {
-        let servers = self.servers.iter().flat_map(|server| {
-            let auth: Vec<&Credential> = match &server.auth {
-                Outbound::None => Vec::new(),
-                Outbound::Bearer(credential) => vec![credential],
-                Outbound::Headers(headers) => headers.iter().map(|(_, credential)| credential).collect(),
-            };
-            server.ca.iter().chain(auth)
-        });
-        self.credentials.iter().chain(servers).collect()
+        self.credentials.iter().chain(self.servers.iter().flat_map(Programmed::credentials)).collect()
     }
 
     /// Changes whenever a copied value may have changed; `None` when nothing is copied.

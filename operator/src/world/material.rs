@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 use kube::{Api, Client};
 use secrecy::{ExposeSecret, SecretSlice};
 use thiserror::Error;
@@ -155,6 +155,33 @@ impl Materials {
         let material = Arc::new(material);
         self.known.lock().await.insert(key, material.clone());
         Ok(Some(material))
+    }
+
+    /// The labels of a volume claim, if there is one. Claims are not watched: a cluster has many, and this is asked before
+    /// a StatefulSet is first made.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses.
+    pub async fn claim_labels(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, ReadError> {
+        let fail = |cause: String| ReadError {
+            kind: "PersistentVolumeClaim",
+            namespace: namespace.into(),
+            name: name.into(),
+            cause,
+        };
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
+        let read = tokio::time::timeout(READ_TIMEOUT, claims.get_metadata_opt(name));
+        let found = read.await.map_err(|_| fail("no answer in time".into()))?.map_err(|e| fail(e.to_string()))?;
+        Ok(found.map(|claim| claim.metadata.labels.unwrap_or_default()))
+    }
+
+    /// Forgets what no spec names any more.
+    pub async fn retain(&self, is_named: impl Fn(Source, &str, &str) -> bool) {
+        self.known.lock().await.retain(|(source, namespace, name), _| is_named(*source, namespace, name));
     }
 
     async fn read(&self, source: Source, namespace: &str, name: &str) -> kube::Result<Option<Material>> {

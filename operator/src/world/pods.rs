@@ -19,6 +19,8 @@ pub struct PodState {
     pub ip: Option<String>,
     /// Whether it is on its way out.
     pub deleting: bool,
+    /// Whether it has ended, as an evicted one has. Such a Pod keeps an address that may be another Pod's by now.
+    pub ended: bool,
     /// Whether it takes traffic.
     pub ready: bool,
     /// Why it can not start, where the kubelet or the scheduler says so: a reason and a sentence.
@@ -43,6 +45,7 @@ impl PodState {
             pool: label(POOL_LABEL),
             ip: status.and_then(|s| s.pod_ip.clone()),
             deleting: pod.metadata.deletion_timestamp.is_some(),
+            ended: status.and_then(|s| s.phase.as_deref()).is_some_and(|phase| matches!(phase, "Failed" | "Succeeded")),
             ready: condition("Ready").is_some_and(|c| c.status == "True"),
             trouble: trouble(pod).or_else(|| {
                 let scheduled = condition("PodScheduled").filter(|c| c.status == "False")?;
@@ -52,9 +55,14 @@ impl PodState {
         }
     }
 
-    /// Whether this is a gateway of the pool.
+    /// Whether this is a gateway of the pool that runs, or is about to.
     pub fn is_armor_of(&self, pool: &str) -> bool {
-        self.component.as_ref() == "armor" && self.pool.as_ref() == pool
+        self.component.as_ref() == "armor" && self.pool.as_ref() == pool && self.is_wanted()
+    }
+
+    /// Whether it neither has ended nor is on its way out.
+    pub fn is_wanted(&self) -> bool {
+        !self.deleting && !self.ended
     }
 }
 

@@ -43,7 +43,7 @@ pub fn run(
     tasks.spawn(watch_pods(scope.clone()));
     tasks.spawn(watch_material::<Secret>(scope.clone(), Source::Secret));
     tasks.spawn(watch_material::<ConfigMap>(scope.clone(), Source::ConfigMap));
-    if scope.namespace.is_none() {
+    if scope.settings.storage_classes {
         tasks.spawn(watch_storage_classes(scope.clone()));
     }
 }
@@ -89,13 +89,24 @@ where
 
 async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool>>) {
     let mut events = Box::pin(events(&scope, "Pool", api(&scope), config()));
+    let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         let event = event.modify(prune);
         let before = known(&scope.pools, &event);
+        if let Event::Init = event {
+            listed = scope.pools.state();
+        }
         writer.apply_watcher_event(&event);
+        let gone = |pool: &DeserializeGuard<Pool>| {
+            scope.armor.forget(&pool.uid().unwrap_or_default());
+            scope.status.forget(&pool.uid().unwrap_or_default());
+            scope.wake.servers_of(&pool.namespace().unwrap_or_default(), &pool.name_any());
+        };
         match &event {
             Event::Init => {}
             Event::InitDone => {
+                // A list tells nothing of what was deleted while nobody watched.
+                missing(&scope.pools, std::mem::take(&mut listed)).iter().for_each(|pool| gone(pool));
                 for pool in scope.pools.state() {
                     scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
                 }
@@ -109,20 +120,20 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
                     scope.wake.pool_and_servers(&pool.namespace().unwrap_or_default(), &pool.name_any());
                 }
             }
-            Event::Delete(pool) => {
-                scope.armor.forget(&pool.uid().unwrap_or_default());
-                scope.status.forget(&pool.uid().unwrap_or_default());
-                scope.wake.servers_of(&pool.namespace().unwrap_or_default(), &pool.name_any());
-            }
+            Event::Delete(pool) => gone(pool),
         }
     }
 }
 
 async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<McpServer>>) {
     let mut events = Box::pin(events(&scope, "McpServer", api(&scope), config()));
+    let mut listed = Vec::new();
     while let Some(event) = events.next().await {
         let event = event.modify(prune);
         let before = known(&scope.servers, &event);
+        if let Event::Init = event {
+            listed = scope.servers.state();
+        }
         writer.apply_watcher_event(&event);
         let wake_pool = |server: &DeserializeGuard<McpServer>| {
             if let Ok(server) = &server.0 {
@@ -130,9 +141,14 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
                 scope.wake.pool_and_servers(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name);
             }
         };
+        let gone = |server: &DeserializeGuard<McpServer>| {
+            scope.status.forget(&server.uid().unwrap_or_default());
+            wake_pool(server);
+        };
         match &event {
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => {
+                missing(&scope.servers, std::mem::take(&mut listed)).iter().for_each(|server| gone(server));
                 for server in scope.servers.state() {
                     scope.wake.server(&server.namespace().unwrap_or_default(), &server.name_any());
                     wake_pool(&server);
@@ -150,10 +166,7 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
                     }
                 }
             }
-            Event::Delete(server) => {
-                scope.status.forget(&server.uid().unwrap_or_default());
-                wake_pool(server);
-            }
+            Event::Delete(server) => gone(server),
         }
     }
 }
@@ -167,6 +180,16 @@ where
         Event::Apply(object) | Event::Delete(object) => store.get(&ObjectRef::from_obj(object)),
         Event::Init | Event::InitApply(_) | Event::InitDone => None,
     }
+}
+
+/// What was there before a list and is not in it.
+fn missing<K>(store: &kube::runtime::reflector::Store<K>, before: Vec<Arc<K>>) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let is_there =
+        |object: &Arc<K>| store.get(&ObjectRef::from_obj(object)).is_some_and(|now| now.uid() == object.uid());
+    before.into_iter().filter(|object| !is_there(object)).collect()
 }
 
 fn has_new_spec(old: &kube::core::ObjectMeta, new: &kube::core::ObjectMeta) -> bool {
@@ -282,7 +305,10 @@ async fn watch_storage_classes(scope: Arc<Scope>) {
             let default = class.annotations().get("storageclass.kubernetes.io/is-default-class");
             Some((key(&class), default.is_some_and(|value| value == "true")))
         });
-        if pruned.is_some_and(|event| !scope.storage_classes.take(event).is_empty()) {
+        let Some(event) = pruned else { continue };
+        // That there is none is news too.
+        let listed = matches!(event, Event::InitDone);
+        if !scope.storage_classes.take(event).is_empty() || listed {
             for pool in scope.pools.state() {
                 scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
             }

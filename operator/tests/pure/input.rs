@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use operator::mcp_server::References;
-use operator::pool::{Dereferenced, references_of};
+use operator::pool::{Dereferenced, LiveRedis, references_of};
 use operator::settings::{Cli, Command, Settings};
 use operator::world::{Lookup, Material, Source};
 use serde::Deserialize;
@@ -67,6 +67,7 @@ impl Input {
         let keys = pool.spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref());
         let servers = self.servers.iter().filter(|server| server.spec.pool_ref.name == pool.name_any());
         Dereferenced {
+            redis: LiveRedis::None,
             tls: named.tls.map(secret),
             redis_url: named.redis_url.map(secret),
             redis_ca: named.redis_ca.map(config_map),

@@ -27,6 +27,14 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn run(&self) -> (McpServerStatus, Option<Duration>) {
+        self.run_at(Some("http://prod-armor.gateways.svc/mcp"))
+    }
+
+    fn run_without_pool(&self) -> McpServerStatus {
+        self.run_at(None).0
+    }
+
+    fn run_at(&self, endpoint: Option<&str>) -> (McpServerStatus, Option<Duration>) {
         let input = Input::parse(SERVER);
         let replicas = self.report.map(|(state, reason)| {
             let report = ServerReport {
@@ -50,7 +58,7 @@ impl Round<'_> {
             trouble: None,
             replicas: replicas.as_ref(),
             programmed: self.programmed,
-            endpoint: Some("http://prod-armor.gateways.svc/mcp".into()),
+            endpoint: endpoint.map(str::to_owned),
         })
     }
 }
@@ -93,6 +101,26 @@ fn a_blip_shorter_than_30_s_does_not_flip_ready() {
     assert_eq!((ready(&down), timer), (("False", "ConnectFailed"), None));
     let (healed, _) = round(&blip, ("Ready", "Connected"), 110).run();
     assert_eq!(ready(&healed), ("True", "Connected"));
+}
+
+#[test]
+fn a_failure_that_changes_its_words_does_not_begin_anew() {
+    let (connected, _) = round(&McpServerStatus::default(), ("Ready", "Connected"), 0).run();
+    let (mut failing, _) = round(&connected, ("Failed", "HttpError"), 100).run();
+    for (reason, at) in [("Timeout", 110), ("ConnectFailed", 120), ("HttpError", 129)] {
+        failing = round(&failing, ("Failed", reason), at).run().0;
+        assert_eq!(ready(&failing), ("True", "Failing"), "{at}");
+    }
+    let (down, _) = round(&failing, ("Failed", "Timeout"), 130).run();
+    assert_eq!(ready(&down), ("False", "Timeout"));
+}
+
+#[test]
+fn a_server_whose_pool_is_gone_is_in_nobodys_configuration() {
+    let (connected, _) = round(&McpServerStatus::default(), ("Ready", "Connected"), 0).run();
+    let fault = Fault::NotAccepted(Problem::new("PoolNotFound", "spec.poolRef.name: there is no Pool prod"));
+    let gone = Round { previous: &connected, report: None, programmed: None, fault: Some(fault), at: 10 };
+    assert_eq!(condition(&gone.run_without_pool(), "Programmed").status, "False");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use operator::armor::{Desired, Replica, ServerReport};
-use operator::child::{ChildKey, ChildStore, Kind};
-use operator::pool::status::{Built, Facts, refused, settled};
+use operator::child::{ChildKey, ChildStore, Kind, WorkloadStatus};
+use operator::pool::status::{Built, Facts, Live, refused, settled};
 use operator::pool::{build, configuration, observe, validate::validate};
 use operator::world::{ClusterFacts, PodState};
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ struct Seen {
     armor_ready: i32,
     armor_updated: i32,
     redis_ready: i32,
+    redis_pods: i32,
     conditions: Value,
     pods: Vec<PodState>,
     replicas: Option<BTreeMap<String, Replica>>,
@@ -38,6 +39,7 @@ fn healthy() -> Seen {
         armor_ready: 2,
         armor_updated: 2,
         redis_ready: 1,
+        redis_pods: 1,
         conditions: json!([]),
         pods: Vec::new(),
         replicas: Some(BTreeMap::from([("prod-armor-a".to_owned(), replica(None, "Ready"))])),
@@ -70,6 +72,7 @@ fn pod(component: &str, trouble: (&str, &str)) -> PodState {
         pool: "prod".into(),
         ip: None,
         deleting: false,
+        ended: false,
         ready: false,
         trouble: Some((trouble.0.into(), trouble.1.into())),
         nudge: None,
@@ -93,26 +96,19 @@ fn round_of(yaml: &str, previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Opti
     let resources = build(&outcome.pool, &configuration, &settings).unwrap();
     let store = ChildStore::default();
     for mut live in resources.manifests() {
-        let (kind, ready) = match live["kind"].as_str().unwrap() {
-            "Deployment" => (Kind::Deployment, seen.armor_ready),
-            "StatefulSet" => (Kind::StatefulSet, seen.redis_ready),
+        let (kind, ready, replicas) = match live["kind"].as_str().unwrap() {
+            "Deployment" => (Kind::Deployment, seen.armor_ready, 2),
+            "StatefulSet" => (Kind::StatefulSet, seen.redis_ready, seen.redis_pods),
             _ => continue,
         };
         live["metadata"]["uid"] = json!("live-uid");
         live["metadata"]["generation"] = json!(1);
-        live["status"] = json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": ready, "updatedReplicas": seen.armor_updated, "conditions": seen.conditions});
+        live["status"] = json!({"observedGeneration": 1, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": seen.armor_updated, "conditions": seen.conditions});
         let name = live["metadata"]["name"].as_str().unwrap().to_owned();
         store.take(kind, Event::Apply((ChildKey { kind, namespace: "gateways".into(), name }, live)));
     }
     let applied = observe(resources, &store);
-    let desired = Desired {
-        namespace: "gateways".into(),
-        pool: "prod".into(),
-        revision: "current".into(),
-        credentials: None,
-        admin_secret: ("prod-armor-admin".into(), "uid".into()),
-        servers: BTreeMap::new(),
-    };
+    let desired = desired();
     let facts = Facts {
         pool,
         previous,
@@ -131,6 +127,18 @@ fn round_of(yaml: &str, previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Opti
         default_storage_class: seen.default_class,
     };
     settled(&facts, &built)
+}
+
+fn desired() -> Desired {
+    Desired {
+        namespace: "gateways".into(),
+        pool: "prod".into(),
+        revision: "current".into(),
+        credentials: None,
+        admin_secret: ("prod-armor-admin".into(), "uid".into()),
+        servers: BTreeMap::new(),
+        left_out: BTreeMap::new(),
+    }
 }
 
 fn condition<'a>(status: &'a PoolStatus, type_: &str) -> &'a Condition {
@@ -250,6 +258,52 @@ fn pods_that_a_quota_refuses_are_named_as_that() {
 #[test]
 fn a_refused_spec_is_an_error_and_keeps_what_is_known_of_the_running_pool() {
     let (active, _) = round(&PoolStatus::default(), &healthy());
+    let status = refuse(&active, &Live::default());
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
+    assert_eq!(status.display, active.display);
+    assert_eq!(condition(&status, "ArmorReady"), condition(&active, "ArmorReady"));
+}
+
+#[test]
+fn a_refused_spec_does_not_freeze_what_is_said_of_the_running_pool() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let armor =
+        WorkloadStatus { current: true, desired: 2, replicas: 2, ready: 0, updated: 2, ..WorkloadStatus::default() };
+    let redis =
+        WorkloadStatus { current: true, desired: 1, replicas: 1, ready: 1, updated: 1, ..WorkloadStatus::default() };
+    let pods = vec![pod("armor", ("CrashLooping", "container armor exits again and again"))];
+    let live = Live { armor, redis: Some(redis), pods, desired: Some(desired()) };
+    let status = refuse(&active, &live);
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
+    assert_eq!((status.display.armor.as_str(), status.display.servers.as_str()), ("0/2", "1/1"));
+    assert_eq!(condition(&status, "ArmorReady").reason, "CrashLooping");
+    assert_eq!(condition(&status, "RedisReady"), condition(&active, "RedisReady"));
+    let health: Vec<&str> = status.components.iter().map(|component| component.health.as_str()).collect();
+    assert_eq!(health, ["Degraded", "Healthy"]);
+}
+
+#[test]
+fn the_component_that_is_down_longest_decides_the_phase() {
+    let (active, _) = round(&PoolStatus::default(), &healthy());
+    let (blip, _) = round(&active, &Seen { redis_ready: 0, at: 10, ..healthy() });
+    let (broken, _) = round(&blip, &Seen { redis_ready: 0, at: 60, ..healthy() });
+    assert_eq!(broken.phase, Some(Phase::Error));
+    let (both, _) = round(&broken, &Seen { redis_ready: 0, armor_ready: 1, at: 62, ..healthy() });
+    assert_eq!(both.phase, Some(Phase::Error));
+}
+
+#[test]
+fn a_redis_without_a_pod_is_explained_after_a_while() {
+    let nothing = Seen { redis_ready: 0, redis_pods: 0, ..healthy() };
+    let (first, timer) = round(&PoolStatus::default(), &nothing);
+    assert_eq!((condition(&first, "RedisReady").reason.as_str(), timer), ("NotReady", Some(Duration::from_secs(30))));
+    let (later, timer) = round(&first, &Seen { at: 30, ..nothing });
+    assert_eq!((condition(&later, "RedisReady").reason.as_str(), timer), ("PodsRefused", None));
+    assert!(condition(&later, "RedisReady").message.contains("kubectl describe statefulset prod-redis"));
+}
+
+/// The status of a pool whose spec names a Secret that is gone.
+fn refuse(active: &PoolStatus, live: &Live) -> PoolStatus {
     let input = Input::parse(
         "kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}, armor: {tls: {secretRef: {name: gone}}}}",
     );
@@ -260,15 +314,12 @@ fn a_refused_spec_is_an_error_and_keeps_what_is_known_of_the_running_pool() {
     let settings = settings();
     let facts = Facts {
         pool,
-        previous: &active,
-        now: Time(Timestamp::UNIX_EPOCH),
+        previous: active,
+        now: Time(Timestamp::from_second(1_800_000_000).unwrap()),
         settings: &settings,
         cluster: &ClusterFacts::default(),
     };
-    let status = refused(&facts, &fault);
-    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
-    assert_eq!(status.display, active.display);
-    assert_eq!(condition(&status, "ArmorReady"), condition(&active, "ArmorReady"));
+    refused(&facts, &fault, live)
 }
 
 #[test]

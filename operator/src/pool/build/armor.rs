@@ -232,6 +232,8 @@ pub(super) fn disruption_budget(pool: &ValidatedPool) -> Result<Option<Child<Pre
                 match_labels: Some(BTreeMap::clone(&selector("armor", &pool.name))),
                 match_expressions: None,
             }),
+            // A gateway that is not ready serves nobody, and must not keep its node from being drained.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()

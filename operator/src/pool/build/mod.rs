@@ -14,6 +14,7 @@ use super::validate::ValidatedPool;
 
 pub use config::{Configuration, configuration};
 pub(crate) use network::{ingress_policy, pods, rule};
+pub(crate) use redis::CLAIM;
 
 /// Ports of the pool's containers.
 pub(crate) mod port {

@@ -21,6 +21,8 @@ use crate::settings::Settings;
 use crate::workload::{pod_template, resources};
 use crds::pool::ManagedRedis;
 
+/// Name of the template of the volume claim: the claim is `<this>-<StatefulSet>-0`.
+pub(crate) const CLAIM: &str = "data";
 /// Time to write the append-only file's tail.
 const GRACE_SECONDS: i64 = 30;
 
@@ -110,7 +112,7 @@ pub(super) fn stateful_set(
 fn claim(pool: &ValidatedPool, spec: &ManagedRedis, volume: &str) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
-            name: Some("data".into()),
+            name: Some(CLAIM.into()),
             labels: Some(labels("redis", &pool.name, &pool.name)),
             ..ObjectMeta::default()
         },
