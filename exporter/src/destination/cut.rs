@@ -1,8 +1,8 @@
 //! Making the canonical JSON of an event smaller than an event may be, for platforms that take less.
 //!
-//! Promises: what comes out is a JSON object whose `truncated` names every key that was left out, in addition to those that
-//! it named before. Whole keys go, the long ones first and each time from the end of the object, because a number or a
-//! verdict makes no room and loses the fact. Must never take out what tells which event it is and how it ended.
+//! Promises: what comes out is a JSON object whose `truncated` names every key that was left out, in addition to those
+//! that it named before. Whole keys go, the long ones first and each time from the end of the object, because a number
+//! or a verdict makes no room and loses the fact. Must never take out what tells which event it is and how it ended.
 
 use std::borrow::Cow;
 use std::fmt;

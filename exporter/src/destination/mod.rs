@@ -4,6 +4,7 @@
 //! touches its folder, one enum of `crds` and one line of the registry.
 
 pub mod cut;
+pub mod event_bridge;
 pub mod invalid;
 pub mod stdout;
 pub mod syslog;

@@ -28,7 +28,8 @@ pub fn parse(text: &str) -> Result<Cef, String> {
         }
         header.push(field);
     }
-    // A key begins after a space, or at the start, and ends at an unescaped equals sign; everything up to the next is value.
+    // A key begins after a space, or at the start, and ends at an unescaped equals sign; everything up to the next is
+    // value.
     let extension: Vec<char> = chars.collect();
     let is_key = |at: usize| {
         let end = extension[at..].iter().position(|c| !c.is_ascii_alphanumeric())? + at;

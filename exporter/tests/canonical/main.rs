@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cef;
+mod event_bridge;
 mod golden;
 mod rfc5424;
 mod stdout;

@@ -166,10 +166,11 @@ proptest! {
                 joined(&cases.iter().map(|case| shape::shape(&config, &case.routed())).collect::<Vec<_>>())
             };
             let counted = framed("OctetCounting");
-            prop_assert_eq!(rfc5424::octet_counted(&counted).unwrap(), alone.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            let alone: Vec<&[u8]> = alone.iter().map(Vec::as_slice).collect();
+            prop_assert_eq!(&rfc5424::octet_counted(&counted).unwrap(), &alone);
             let lines = framed("NewLine");
             let lines: Vec<&[u8]> = lines.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n').collect();
-            prop_assert_eq!(lines, alone.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            prop_assert_eq!(lines, alone);
         }
     }
 }

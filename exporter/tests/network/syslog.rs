@@ -47,16 +47,19 @@ fn reset(stream: TcpStream) {
     SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Looks after the connection until its loss is known, and returns the new one. What the kernel has not told yet is known
-/// after a few more rounds of the runtime.
+/// Looks after the connection until its loss is known, and returns the new one. What the kernel has not told yet is
+/// known after a few more rounds of the runtime.
 async fn until_reconnected(sender: &mut Sender, listener: &TcpListener) -> TcpStream {
-    loop {
-        sender.check(LONG).await.unwrap();
-        if let Some(accepted) = listener.accept().now_or_never() {
-            return accepted.unwrap().0;
+    let rounds = async {
+        loop {
+            sender.check(LONG).await.unwrap();
+            if let Some(accepted) = listener.accept().now_or_never() {
+                return accepted.unwrap().0;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(LONG, rounds).await.unwrap()
 }
 
 #[tokio::test]

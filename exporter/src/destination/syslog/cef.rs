@@ -1,7 +1,8 @@
-//! ArcSight Common Event Format, version 0 of the format (Micro Focus, "Implementing ArcSight Common Event Format", v26).
+//! ArcSight Common Event Format, version 0 of the format (Micro Focus, "Implementing ArcSight Common Event Format",
+//! v26).
 //!
-//! Promises: `|` and `\` are escaped in the header, `=`, `\` and line breaks in the extension, so no text can begin another key;
-//! every key of the event is in the message or named in `aigwTruncated`.
+//! Promises: `|` and `\` are escaped in the header, `=`, `\` and line breaks in the extension, so no text can begin
+//! another key; every key of the event is in the message or named in `aigwTruncated`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -58,7 +59,8 @@ pub(super) fn message(event: &Routed<'_>, severity: u8, room: usize) -> (Vec<u8>
     (out, cut)
 }
 
-/// A field of the header, and the `|` after it. It can not hold a line break, which no escape of the header has a word for.
+/// A field of the header, and the `|` after it. It can not hold a line break, which no escape of the header has a word
+/// for.
 fn header(text: &str, bytes: usize, out: &mut Vec<u8>) {
     for c in text[..text.floor_char_boundary(bytes)].chars() {
         match c {

@@ -31,8 +31,8 @@ pub struct Spec {
     pub framing: Option<Framing>,
     /// Absent: JSON.
     pub format: Option<Format>,
-    /// Whether a message begins with a byte order mark, as RFC 5424 6.4 asks for UTF-8. Absent: no, because rsyslog leaves it in
-    /// the text, where JSON parsers refuse it.
+    /// Whether a message begins with a byte order mark, as RFC 5424 6.4 asks for UTF-8. Absent: no, because rsyslog
+    /// leaves it in the text, where JSON parsers refuse it.
     pub bom: Option<bool>,
     /// Longest message in bytes, its framing not counted. Absent: 8,000.
     pub max_bytes: Option<usize>,
@@ -40,8 +40,8 @@ pub struct Spec {
     pub facility: Option<u8>,
     /// APP-NAME. Absent: `ai-gateway`.
     pub app_name: Option<String>,
-    /// A private enterprise number (IANA) of the author's: with one, a structured data element `aiGateway@NUMBER` has the keys
-    /// that receivers filter by.
+    /// A private enterprise number (IANA) of the author's: with one, a structured data element `aiGateway@NUMBER` has
+    /// the keys that receivers filter by.
     pub enterprise_number: Option<u32>,
 }
 

@@ -1,7 +1,7 @@
 //! RFC 5424 messages, up to where MSG begins.
 //!
-//! Promises: each header field is of printable ASCII and within its length limit; values of structured data are escaped by
-//! 6.3.3.
+//! Promises: each header field is of printable ASCII and within its length limit; values of structured data are escaped
+//! by 6.3.3.
 
 use std::io::Write as _;
 

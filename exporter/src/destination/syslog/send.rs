@@ -30,8 +30,8 @@ use crate::tls;
 pub const ASSURANCE: Duration = Duration::from_secs(5);
 /// Most bytes that are kept for that. At a higher rate than this allows (400 KB/s), the oldest go before their time.
 pub const WINDOW_BYTES: usize = 2 << 20;
-/// After this, the kernel ends a connection whose peer acknowledges nothing: a peer that vanished without a word is noticed
-/// while what it lost is still kept.
+/// After this, the kernel ends a connection whose peer acknowledges nothing: a peer that vanished without a word is
+/// noticed while what it lost is still kept.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// When an idle connection is asked whether its peer is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -112,7 +112,8 @@ impl Sender {
         }
     }
 
-    /// Writes again what a broken connection may have lost. To be called every few seconds where there is nothing to send.
+    /// Writes again what a broken connection may have lost. To be called every few seconds where there is nothing to
+    /// send.
     ///
     /// # Errors
     /// Why it could not be written again; it is still kept.
@@ -238,8 +239,8 @@ fn set_options(tcp: &TcpStream) -> std::io::Result<()> {
 }
 
 impl Window {
-    /// Forgets what is assured: what was written long enough ago on a connection that stands. A connection that does not is
-    /// given up, and everything that was not assured when it still stood is kept.
+    /// Forgets what is assured: what was written long enough ago on a connection that stands. A connection that does
+    /// not is given up, and everything that was not assured when it still stood is kept.
     fn settle(&mut self, stream: &mut Option<Box<dyn Stream>>) {
         if !stream.as_mut().is_some_and(stands) {
             *stream = None;
@@ -273,8 +274,8 @@ impl Window {
     }
 }
 
-/// Whether the peer has neither closed nor reset the connection, as far as this machine knows by now. Receivers say nothing;
-/// what one says all the same is thrown away.
+/// Whether the peer has neither closed nor reset the connection, as far as this machine knows by now. Receivers say
+/// nothing; what one says all the same is thrown away.
 fn stands(stream: &mut Box<dyn Stream>) -> bool {
     // Nobody waits for what may come: the next look finds it.
     let mut context = Context::from_waker(Waker::noop());
