@@ -7,6 +7,7 @@ pub mod cut;
 pub mod event_bridge;
 pub mod invalid;
 pub mod stdout;
+pub mod sumo_logic;
 pub mod syslog;
 pub mod webhook;
 

@@ -6,6 +6,7 @@ mod event_bridge;
 mod golden;
 mod rfc5424;
 mod stdout;
+mod sumo_logic;
 mod support;
 mod syslog;
 mod webhook;
