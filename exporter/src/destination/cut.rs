@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -33,6 +34,9 @@ pub struct Field<'a> {
 /// The keys and values of a canonical event, in their order; `None` if it is no JSON object.
 #[must_use]
 pub fn fields(canonical: &[u8]) -> Option<Vec<Field<'_>>> {
+    /// A `Cow` alone would be copied; within a type it borrows, but for a key with escapes.
+    #[derive(Deserialize)]
+    struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
     struct Pairs;
     impl<'de> Visitor<'de> for Pairs {
         type Value = Vec<Field<'de>>;
@@ -41,7 +45,7 @@ pub fn fields(canonical: &[u8]) -> Option<Vec<Field<'_>>> {
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut fields = Vec::with_capacity(64);
-            while let Some(key) = map.next_key()? {
+            while let Some(Key(key)) = map.next_key()? {
                 fields.push(Field { key, json: map.next_value()? });
             }
             Ok(fields)
@@ -88,6 +92,10 @@ pub fn plan<'a>(fields: &'a [Field<'a>], sizes: Sizes<'_>) -> Plan<'a> {
         named += sizes.mark;
     }
     let mut total = sizes.fixed + kept + named;
+    let all = |keep: &[bool]| (0..keep.len()).filter(|i| keep[*i]).collect();
+    if total <= sizes.room {
+        return Plan { keep: all(&keep), truncated, cut: false };
+    }
 
     let optional = |i: &usize| keep[*i] && sizes.fields[*i] > 0 && !CORE.contains(&&*fields[*i].key);
     let is_long = |i: &usize| fields[*i].json.get().len() > LONG;
@@ -107,7 +115,7 @@ pub fn plan<'a>(fields: &'a [Field<'a>], sizes: Sizes<'_>) -> Plan<'a> {
     if total > sizes.room {
         truncated = vec![Cow::Borrowed(EVERYTHING)];
     }
-    Plan { keep: (0..fields.len()).filter(|i| keep[*i]).collect(), truncated, cut }
+    Plan { keep: all(&keep), truncated, cut }
 }
 
 fn already_truncated<'a>(fields: &'a [Field<'a>]) -> Vec<Cow<'a, str>> {

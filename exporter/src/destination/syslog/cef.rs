@@ -36,12 +36,20 @@ pub(super) fn message(event: &Routed<'_>, severity: u8, room: usize) -> (Vec<u8>
 
     let head = out.len();
     let fields = cut::fields(event.canonical).unwrap_or_default();
-    let encoded: Vec<Vec<u8>> = fields.iter().map(extension).collect();
-    let sizes: Vec<usize> = encoded.iter().map(Vec::len).collect();
+    let mut pairs = Vec::with_capacity(event.canonical.len() * 5 / 4);
+    let ends: Vec<usize> = fields
+        .iter()
+        .map(|field| {
+            extension(field, &mut pairs);
+            pairs.len()
+        })
+        .collect();
+    let start = |i: usize| if i == 0 { 0 } else { ends[i - 1] };
+    let sizes: Vec<usize> = ends.iter().enumerate().map(|(i, end)| end - start(i)).collect();
     let mark = MARK.len() + "= ".len();
     let plan = cut::plan(&fields, Sizes { fields: &sizes, fixed: head, mark, name: ",".len(), room });
     for i in plan.keep {
-        out.extend_from_slice(&encoded[i]);
+        out.extend_from_slice(&pairs[start(i)..ends[i]]);
     }
     if !plan.truncated.is_empty() {
         pair(MARK, &plan.truncated.join(","), &mut out);
@@ -73,33 +81,38 @@ fn header(text: &str, bytes: usize, out: &mut Vec<u8>) {
 }
 
 /// `KEY=VALUE `, with a label where the key needs one. Empty for what is in the header.
-fn extension(field: &Field<'_>) -> Vec<u8> {
-    let json = field.json.get();
-    // Text is written as text, numbers and lists as their JSON.
-    let value: Cow<'_, str> = serde_json::from_str::<String>(json).map_or(Cow::Borrowed(json), Cow::Owned);
-    let mut out = Vec::with_capacity(value.len() + 32);
+fn extension(field: &Field<'_>, out: &mut Vec<u8>) {
+    let value = text(field.json.get());
     match &*field.key {
         "event" | TRUNCATED => {}
         "message" if value.len() <= NAME_BYTES => {}
-        "message" => pair("msg", &value, &mut out),
+        "message" => pair("msg", &value, out),
         "timestamp" => match value.parse::<jiff::Timestamp>() {
-            Ok(at) => pair("rt", &at.as_millisecond().to_string(), &mut out),
-            Err(_) => pair("rt", &value, &mut out),
+            Ok(at) => pair("rt", &at.as_millisecond().to_string(), out),
+            Err(_) => pair("rt", &value, out),
         },
         "client.ip" => match value.parse() {
-            Ok(IpAddr::V4(_)) => pair("src", &value, &mut out),
-            Ok(IpAddr::V6(_)) => labelled("c6a2", "Source IPv6 Address", &value, &mut out),
-            Err(_) => pair(&own("client.ip"), &value, &mut out),
+            Ok(IpAddr::V4(_)) => pair("src", &value, out),
+            Ok(IpAddr::V6(_)) => labelled("c6a2", "Source IPv6 Address", &value, out),
+            Err(_) => own_pair("client.ip", &value, out),
         },
-        "tool.name" => labelled("cs1", "Tool", &value, &mut out),
-        "policy.name" => labelled("cs2", "Policy", &value, &mut out),
-        "agent.name" => labelled("cs3", "Agent", &value, &mut out),
+        "tool.name" => labelled("cs1", "Tool", &value, out),
+        "policy.name" => labelled("cs2", "Policy", &value, out),
+        "agent.name" => labelled("cs3", "Agent", &value, out),
         key => match dictionary(key) {
-            Some(word) => pair(word, &value, &mut out),
-            None => pair(&own(key), &value, &mut out),
+            Some(word) => pair(word, &value, out),
+            None => own_pair(key, &value, out),
         },
     }
-    out
+}
+
+/// Text as text; numbers and lists as their JSON.
+fn text(json: &str) -> Cow<'_, str> {
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Cow::Borrowed(plain),
+        Some(_) => serde_json::from_str::<String>(json).map_or(Cow::Borrowed(json), Cow::Owned),
+        None => Cow::Borrowed(json),
+    }
 }
 
 fn labelled(key: &str, label: &str, value: &str, out: &mut Vec<u8>) {
@@ -127,24 +140,29 @@ fn dictionary(key: &str) -> Option<&'static str> {
     })
 }
 
-/// A key of our own: keys are alphanumeric, so `tool.parameters_hash` is `aigwToolParametersHash`.
-fn own(key: &str) -> String {
-    let mut out = String::from("aigw");
+/// With a key of our own: keys are alphanumeric, so `tool.parameters_hash` is `aigwToolParametersHash`.
+fn own_pair(key: &str, text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"aigw");
     let mut upper = true;
-    for c in key.chars() {
-        if c.is_ascii_alphanumeric() {
-            out.push(if upper { c.to_ascii_uppercase() } else { c });
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            out.push(if upper { byte.to_ascii_uppercase() } else { byte });
         }
-        upper = !c.is_ascii_alphanumeric();
+        upper = !byte.is_ascii_alphanumeric();
     }
-    out
+    value(text, out);
 }
 
-/// `KEY=VALUE `, the value escaped.
-fn pair(key: &str, value: &str, out: &mut Vec<u8>) {
+/// `KEY=VALUE `.
+fn pair(key: &str, text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(key.as_bytes());
+    value(text, out);
+}
+
+/// `=VALUE `, escaped.
+fn value(text: &str, out: &mut Vec<u8>) {
     out.push(b'=');
-    for byte in value.bytes() {
+    for byte in text.bytes() {
         match byte {
             b'=' => out.extend_from_slice(b"\\="),
             b'\\' => out.extend_from_slice(b"\\\\"),
