@@ -1,9 +1,9 @@
 //! Which addresses may be connected to. A SiemExport's author must not reach, by a URL, what only this Pod can reach:
 //! itself, its node, the cloud's metadata service and its credentials.
 //!
-//! Promises: what is checked is the address that the connection is made to, after resolution, so a name that changes its
-//! mind in between gains nothing. Addresses that lead to an IPv4 address (v4-mapped, v4-compatible, NAT64, 6to4) are checked
-//! as that address. Must never be lifted by anything that a custom resource can say.
+//! Promises: what is checked is the address that the connection is made to, after resolution, so a name that changes
+//! its mind in between gains nothing. Addresses that lead to an IPv4 address (v4-mapped, v4-compatible, NAT64, 6to4)
+//! are checked as that address. Must never be lifted by anything that a custom resource can say.
 //!
 //! Private ranges (RFC 1918, `fc00::/7`) are allowed: that is where a company's SIEM is.
 

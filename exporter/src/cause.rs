@@ -1,7 +1,7 @@
 //! Why a destination could not be spoken to.
 //!
-//! Promises: a cause is one of a closed list, so that it can be a metric's label and stand in a status. Must never hold a text
-//! that a server sent, nor a URL: both may hold what is nobody's business.
+//! Promises: a cause is one of a closed list, so that it can be a metric's label and stand in a status. Must never hold
+//! a text that a server sent, nor a URL: both may hold what is nobody's business.
 
 use crate::answer::{Code, Verdict};
 

@@ -1,9 +1,9 @@
 //! The one place that speaks HTTP: sends a [`Request`], reads the whole answer.
 //!
-//! Promises: no redirect is followed and no proxy of the environment is used; the address that is connected to is one that
-//! [`crate::address`] allows; one limit holds for all of an attempt, from the name's resolution to the answer's last byte; an
-//! answer takes at most [`MAX_ANSWER_BYTES`] of memory, compressed and decompressed. Must never let a text of the server or
-//! a URL out in an error.
+//! Promises: no redirect is followed and no proxy of the environment is used; the address that is connected to is one
+//! that [`crate::address`] allows; one limit holds for all of an attempt, from the name's resolution to the answer's
+//! last byte; an answer takes at most [`MAX_ANSWER_BYTES`] of memory, compressed and decompressed. Must never let a
+//! text of the server or a URL out in an error.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -122,8 +122,8 @@ impl Sender {
         Ok(Reply { status, headers, body })
     }
 
-    /// Puts the server name in the place of its host, which is what TLS asks for and checks; the resolver turns it back, and
-    /// the `Host` header that is returned keeps what the author wrote.
+    /// Puts the server name in the place of its host, which is what TLS asks for and checks; the resolver turns it
+    /// back, and the `Host` header that is returned keeps what the author wrote.
     fn rename(&self, url: &mut Url) -> Result<Option<HeaderValue>, Cause> {
         let Some(server_name) = &self.server_name else { return Ok(None) };
         let host = match url.host_str() {

@@ -40,8 +40,8 @@ pub fn refused(code: Code, events: usize) -> Verdict {
     if events > 1 { Verdict::Split { code } } else { Verdict::Drop { code } }
 }
 
-/// `Retry-After` (RFC 9110 10.2.3): seconds, or a date, which is taken relative to the answer's own `Date` so that no two
-/// clocks need to agree. At most an hour.
+/// `Retry-After` (RFC 9110 10.2.3): seconds, or a date, which is taken relative to the answer's own `Date` so that no
+/// two clocks need to agree. At most an hour.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();

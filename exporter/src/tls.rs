@@ -1,7 +1,7 @@
 //! TLS of one destination, the same for HTTP and syslog.
 //!
-//! Promises: TLS 1.2 or later; a certificate is trusted through the public roots or the destination's own CA bundle. There
-//! is no switch that turns verification off.
+//! Promises: TLS 1.2 or later; a certificate is trusted through the public roots or the destination's own CA bundle.
+//! There is no switch that turns verification off.
 
 use std::sync::Arc;
 

@@ -3,8 +3,12 @@
 //! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a destination
 //! touches its folder, one enum of `crds` and one line of the registry.
 
+pub mod cut;
+pub mod event_bridge;
 pub mod invalid;
 pub mod stdout;
+pub mod sumo_logic;
+pub mod syslog;
 pub mod webhook;
 
 use std::fmt;

@@ -60,7 +60,8 @@ pub fn samples() -> Vec<(String, Case)> {
     samples
 }
 
-/// Texts that hurt: quotes, brackets, backslashes, equals signs, pipes, line breaks, control characters, templates, emoji.
+/// Texts that hurt: quotes, brackets, backslashes, equals signs, pipes, line breaks, control characters, templates,
+/// emoji.
 pub fn raw() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => any::<String>(),

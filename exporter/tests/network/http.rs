@@ -267,6 +267,22 @@ async fn certificate_is_trusted_through_the_bundle_alone_and_each_fault_has_its_
 }
 
 #[tokio::test]
+async fn http_2_is_spoken_where_the_server_offers_it() {
+    let authority = Authority::new();
+    let (seen, mut received) = mpsc::unbounded_channel();
+    let mut server = authority.issue("localhost", 2020..2090).server(None);
+    server.alpn_protocols = vec![b"h2".to_vec()];
+    let address = serve(Some(server), move |request| {
+        seen.send((request.head.version, request.body)).unwrap();
+        response(200, "")
+    })
+    .await;
+    let url = format!("https://localhost:{}/", address.port());
+    sender(&authority.trusted()).send(request(&url), LONG).await.unwrap();
+    assert_eq!(received.recv().await.unwrap(), (hyper::Version::HTTP_2, Bytes::from_static(b"[1]")));
+}
+
+#[tokio::test]
 async fn server_that_speaks_no_tls_is_a_failed_handshake() {
     let address = serve(None, |_| response(200, "")).await;
     let cause = post(&format!("https://localhost:{}/", address.port())).await.unwrap_err();

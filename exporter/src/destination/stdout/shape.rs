@@ -6,7 +6,8 @@ use crate::destination::{Routed, Shaped};
 
 /// The canonical bytes and a line feed. JSON strings hold no raw line feed, so a line is an event.
 ///
-/// Nothing is cut: the container runtimes split what is longer than 16 KiB and mark the parts, and log collectors join them.
+/// Nothing is cut: the container runtimes split what is longer than 16 KiB and mark the parts, and log collectors join
+/// them.
 #[must_use]
 pub fn shape(event: &Routed<'_>) -> Shaped {
     let mut line = BytesMut::with_capacity(event.canonical.len() + 1);

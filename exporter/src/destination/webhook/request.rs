@@ -26,7 +26,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Reads the secret, and the one before it while receivers still change over; with both, each request has both signatures.
+    /// Reads the secret, and the one before it while receivers still change over; with both, each request has both
+    /// signatures.
     ///
     /// # Errors
     /// A secret that is not `whsec_` and the base64 of 24 to 64 bytes (Standard Webhooks, "Signature scheme").
@@ -93,8 +94,8 @@ fn body(events: &[Shaped]) -> Bytes {
     body.freeze()
 }
 
-/// Unique to the batch, and without the `.` that joins the parts of what is signed. 128 bits of a digest of the body: the body
-/// holds the events' ids.
+/// Unique to the batch, and without the `.` that joins the parts of what is signed. 128 bits of a digest of the body:
+/// the body holds the events' ids.
 fn id(body: &[u8]) -> String {
     format!("batch_{}", hex::encode(&Sha256::digest(body)[..16]))
 }
