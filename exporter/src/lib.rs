@@ -6,4 +6,5 @@ pub mod cause;
 pub mod destination;
 pub mod http;
 pub mod status;
+pub mod stream;
 pub mod tls;

@@ -9,10 +9,9 @@ use armor::audit::{
 use events::{Action, EventName, Severity, Status};
 use tokio::task::JoinSet;
 
-use crate::{
-    server::Server,
-    trail::{AMPLE, Trail, expected_ids, of, open, records, request_ids, settings},
-};
+use testkit::redis_server::Server;
+
+use crate::trail::{AMPLE, Trail, expected_ids, of, open, records, request_ids, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_calls_that_end_in_every_way_are_ten_thousand_events() {

@@ -5,10 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use armor::audit::{AuthFailure, Refusal, RefusalCause};
 use events::{DroppedCause, EventName};
 
-use crate::{
-    server::Server,
-    trail::{Trail, announced, expected_ids, of, records, request_ids},
-};
+use testkit::redis_server::Server;
+
+use crate::trail::{Trail, announced, expected_ids, of, records, request_ids};
 
 /// A stranger's refused `tools/list`.
 fn refusal(number: u32, request_id: &str) -> Refusal<'_> {

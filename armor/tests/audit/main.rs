@@ -5,5 +5,4 @@ mod calls;
 mod flood;
 mod outage;
 mod room;
-mod server;
 mod trail;

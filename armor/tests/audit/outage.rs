@@ -4,10 +4,9 @@ use std::{fs, time::Duration};
 
 use events::EventName;
 
-use crate::{
-    server::Server,
-    trail::{AMPLE, Trail, announced, eventually, expected_ids, length, of, records, request_ids, settings},
-};
+use testkit::redis_server::Server;
+
+use crate::trail::{AMPLE, Trail, announced, eventually, expected_ids, length, of, records, request_ids, settings};
 
 #[tokio::test]
 async fn calls_during_an_outage_arrive_once_when_redis_is_back() {

@@ -6,11 +6,10 @@ use events::{DroppedCause, EventName};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::{
-    server::Server,
-    trail::{
-        AMPLE, STREAM, Trail, announced, eventually, expected_ids, length, newest, of, records, request_ids, settings,
-    },
+use testkit::redis_server::Server;
+
+use crate::trail::{
+    AMPLE, STREAM, Trail, announced, eventually, expected_ids, length, newest, of, records, request_ids, settings,
 };
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use redis::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{PATIENCE, Server};
+use testkit::redis_server::{PATIENCE, Server};
 
 pub const STREAM: &str = "audit:{pool-uid}:events";
 /// More than any test writes.

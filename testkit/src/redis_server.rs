@@ -12,6 +12,7 @@ use tempfile::TempDir;
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The server; killed when it is dropped.
 pub struct Server {
     child: Option<Child>,
     folder: TempDir,
@@ -30,12 +31,14 @@ impl Server {
         }
     }
 
+    /// One that runs.
     pub fn running(arguments: &[&str]) -> Self {
         let mut server = Self::new(arguments);
         server.start();
         server
     }
 
+    /// Starts it and waits until it answers.
     pub fn start(&mut self) {
         assert!(self.child.is_none());
         let child = Command::new("redis-server")
@@ -70,6 +73,7 @@ impl Server {
         assert!(status.unwrap().success());
     }
 
+    /// Where it keeps its files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -78,6 +82,7 @@ impl Server {
         self.folder.path().join("redis.sock")
     }
 
+    /// How it is reached.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
     }
@@ -91,10 +96,12 @@ impl Server {
         }
     }
 
+    /// A connection.
     pub fn connect(&self) -> Connection {
         self.try_connect().unwrap()
     }
 
+    /// Runs one command.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]).query(&mut self.connect()).unwrap()

@@ -1,0 +1,34 @@
+-- Replies of XINFO are flat lists of names and values.
+local function field(reply, name)
+  for i = 1, #reply, 2 do
+    if reply[i] == name then return reply[i + 1] end
+  end
+end
+
+local function exists(key) return redis.call('EXISTS', key) == 1 end
+
+-- The group of that name, or nil.
+local function group_of(stream, name)
+  if not exists(stream) then return nil end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', stream)) do
+    if field(group, 'name') == name then return group end
+  end
+end
+
+-- How many entries were ever added, and how many of them a trim has removed. Nothing here uses XDEL.
+local function totals(stream)
+  if not exists(stream) then return 0, 0 end
+  local info = redis.call('XINFO', 'STREAM', stream)
+  local added = field(info, 'entries-added')
+  return added, added - field(info, 'length')
+end
+
+-- A counter is worth less than a delivery: with no memory left it is not counted, and the rest goes on.
+local function count(key, name, by)
+  if by > 0 then redis.pcall('HINCRBY', key, name, by) end
+end
+
+-- Made once and then prolonged, which needs no memory.
+local function hold(lease, milliseconds)
+  if redis.call('PEXPIRE', lease, milliseconds) == 0 then redis.call('SET', lease, '1', 'PX', milliseconds) end
+end
