@@ -6,10 +6,12 @@
 mod check;
 pub mod coralogix;
 pub mod cut;
+pub mod datadog;
 pub mod elasticsearch;
 pub mod invalid;
 pub mod otlp;
 pub mod renamed;
+pub mod sentinel;
 pub mod splunk;
 pub mod stdout;
 pub mod syslog;
