@@ -1,12 +1,13 @@
 //! Making the canonical JSON of an event smaller than an event may be, for platforms that take less.
 //!
-//! Promises: what comes out is a JSON object whose `truncated` names every key that was left out, in addition to those that
-//! it named before. Whole keys go, the long ones first and each time from the end of the object, because a number or a
-//! verdict makes no room and loses the fact. Must never take out what tells which event it is and how it ended.
+//! Promises: what comes out is a JSON object whose `truncated` names every key that was left out, in addition to those
+//! that it named before. Whole keys go, the long ones first and each time from the end of the object, because a number
+//! or a verdict makes no room and loses the fact. Must never take out what tells which event it is and how it ended.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -33,6 +34,9 @@ pub struct Field<'a> {
 /// The keys and values of a canonical event, in their order; `None` if it is no JSON object.
 #[must_use]
 pub fn fields(canonical: &[u8]) -> Option<Vec<Field<'_>>> {
+    /// A `Cow` alone would be a copy each time.
+    #[derive(Deserialize)]
+    struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
     struct Pairs;
     impl<'de> Visitor<'de> for Pairs {
         type Value = Vec<Field<'de>>;
@@ -41,7 +45,7 @@ pub fn fields(canonical: &[u8]) -> Option<Vec<Field<'_>>> {
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut fields = Vec::with_capacity(64);
-            while let Some(key) = map.next_key()? {
+            while let Some(Key(key)) = map.next_key()? {
                 fields.push(Field { key, json: map.next_value()? });
             }
             Ok(fields)
