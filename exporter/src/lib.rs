@@ -5,6 +5,7 @@ pub mod answer;
 pub mod cause;
 pub mod destination;
 pub mod http;
+pub mod mapping;
 pub mod status;
 pub mod stream;
 pub mod tls;
