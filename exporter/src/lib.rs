@@ -5,5 +5,6 @@ pub mod answer;
 pub mod cause;
 pub mod destination;
 pub mod http;
+pub mod mapping;
 pub mod status;
 pub mod tls;

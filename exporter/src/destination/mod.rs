@@ -3,9 +3,12 @@
 //! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a destination
 //! touches its folder, one enum of `crds` and one line of the registry.
 
+mod check;
 pub mod cut;
 pub mod event_bridge;
 pub mod invalid;
+pub mod renamed;
+pub mod splunk;
 pub mod stdout;
 pub mod sumo_logic;
 pub mod syslog;

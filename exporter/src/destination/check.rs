@@ -1,0 +1,52 @@
+//! Checks that several destinations make of their fields and credentials.
+//!
+//! Must never repeat a value in an error: it may be a credential that was put into the wrong field.
+
+use http::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::invalid::Invalid;
+
+/// A text of 1 to `max` bytes without control characters.
+pub(crate) fn text(field: &'static str, value: String, max: usize) -> Result<String, Invalid> {
+    if value.is_empty() || value.len() > max || value.chars().any(char::is_control) {
+        return Err(Invalid::new(field, format!("must be 1 to {max} bytes without control characters")));
+    }
+    Ok(value)
+}
+
+/// The value of a header that holds a credential after `scheme`, marked sensitive. White space around the credential
+/// goes: most editors end a Secret's value with a line break.
+pub(crate) fn credential(field: &'static str, scheme: &str, secret: &SecretString) -> Result<HeaderValue, Invalid> {
+    let secret = secret.expose_secret().trim();
+    let visible = !secret.is_empty() && secret.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let value = HeaderValue::from_str(&format!("{scheme}{secret}")).ok().filter(|_| visible);
+    let mut value = value.ok_or_else(|| Invalid::new(field, "must be one line of visible ASCII characters"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_is_trimmed_and_sensitive_and_nothing_else_than_one_line() {
+        let value = credential("tokenSecretRef", "Splunk ", &SecretString::from("abc-1\n")).unwrap();
+        assert_eq!(value, "Splunk abc-1");
+        assert!(value.is_sensitive());
+        for bad in ["", " \n", "a\r\nX-Evil: 1", "ü", "a\tb"] {
+            let error = credential("tokenSecretRef", "Splunk ", &SecretString::from(bad)).unwrap_err();
+            assert_eq!(error.to_string(), "tokenSecretRef: must be one line of visible ASCII characters");
+        }
+    }
+
+    #[test]
+    fn text_has_a_length_and_no_control_characters() {
+        assert_eq!(text("source", "ai-gateway".into(), 10).unwrap(), "ai-gateway");
+        for bad in ["", "ai-gateway2", "a\nb"] {
+            let error = text("source", bad.into(), 10).unwrap_err();
+            assert_eq!(error.to_string(), "source: must be 1 to 10 bytes without control characters");
+        }
+    }
+}

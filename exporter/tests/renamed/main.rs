@@ -1,0 +1,10 @@
+//! The destinations that rename keys: what they write is read back, and holds every value of the canonical event.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../canonical/golden.rs"]
+mod golden;
+mod reading;
+mod splunk;
+#[path = "../canonical/support.rs"]
+#[allow(dead_code, reason = "shared with the other destinations, which use more of it")]
+mod support;
