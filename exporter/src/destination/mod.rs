@@ -1,10 +1,11 @@
 //! The destinations: one folder each, of `config`, `shape`, `request` and `answer`.
 //!
-//! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a destination
-//! touches its folder, one enum of `crds` and one line of the registry.
+//! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a
+//! destination touches its folder, one enum of `crds` and one line of the registry.
 
 mod check;
 pub mod cut;
+pub mod elasticsearch;
 pub mod event_bridge;
 pub mod invalid;
 pub mod renamed;
@@ -39,7 +40,8 @@ pub struct Shaped {
     pub bytes: Bytes,
     /// When it happened: some platforms limit the span of one request.
     pub time: Moment,
-    /// Events of different groups never share a request (an index, a header's value); most platforms have one, the empty.
+    /// Events of different groups never share a request (an index, a header's value); most platforms have one, the
+    /// empty.
     pub group: String,
     /// Whether something was cut, to fit the platform's limit for one event; the encoded event says so itself.
     pub cut: bool,

@@ -1,6 +1,7 @@
 //! The destinations that rename keys: what they write is read back, and holds every value of the canonical event.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod elasticsearch;
 #[path = "../canonical/golden.rs"]
 mod golden;
 mod reading;

@@ -97,6 +97,16 @@ pub fn compare(case: &Case, platform: Platform, find: impl Fn(Result<&str, &str>
     found
 }
 
+/// What is at a path of a nested document.
+pub fn at(document: &Value, path: &str) -> Option<Value> {
+    path.split('.').try_fold(document, |value, part| value.get(part)).cloned()
+}
+
+/// How many values a nested document has.
+pub fn leaves(document: &Value) -> usize {
+    document.as_object().map_or(1, |object| object.values().map(leaves).sum())
+}
+
 /// The published sample with the most keys.
 pub fn sample() -> Case {
     samples().into_iter().find(|(name, _)| name == "tool_call").unwrap().1
