@@ -4,6 +4,7 @@
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::invalid::Invalid;
 
@@ -13,6 +14,15 @@ pub(crate) fn text(field: &'static str, value: String, max: usize) -> Result<Str
         return Err(Invalid::new(field, format!("must be 1 to {max} bytes without control characters")));
     }
     Ok(value)
+}
+
+/// The URL that `url` makes of a domain name: letters, digits, hyphens and dots, so that it can only become a host.
+pub(crate) fn host(field: &'static str, domain: &str, url: impl Fn(&str) -> String) -> Result<Url, Invalid> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    let is_name = domain.contains('.') && domain.len() <= 253 && domain.bytes().all(allowed);
+    let parsed =
+        Url::parse(&url(domain)).ok().filter(|_| is_name && !domain.starts_with('.') && !domain.ends_with('.'));
+    parsed.ok_or_else(|| Invalid::new(field, "must be a domain name"))
 }
 
 /// The value of a header that holds a credential after `scheme`, marked sensitive. White space around the credential

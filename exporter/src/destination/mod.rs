@@ -4,10 +4,12 @@
 //! destination touches its folder, one enum of `crds` and one line of the registry.
 
 mod check;
+pub mod coralogix;
 pub mod cut;
 pub mod elasticsearch;
 pub mod event_bridge;
 pub mod invalid;
+pub mod otlp;
 pub mod renamed;
 pub mod splunk;
 pub mod stdout;

@@ -1,9 +1,11 @@
 //! The destinations that rename keys: what they write is read back, and holds every value of the canonical event.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod coralogix;
 mod elasticsearch;
 #[path = "../canonical/golden.rs"]
 mod golden;
+mod otlp;
 mod reading;
 mod splunk;
 #[path = "../canonical/support.rs"]
