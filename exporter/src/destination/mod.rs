@@ -6,11 +6,13 @@
 mod check;
 pub mod coralogix;
 pub mod cut;
+pub mod datadog;
 pub mod elasticsearch;
 pub mod event_bridge;
 pub mod invalid;
 pub mod otlp;
 pub mod renamed;
+pub mod sentinel;
 pub mod splunk;
 pub mod stdout;
 pub mod sumo_logic;

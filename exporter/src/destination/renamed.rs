@@ -59,7 +59,8 @@ pub fn each<'f>(fields: &'f [Field<'f>], platform: Platform, mut write: impl FnM
 }
 
 /// Milliseconds with 3 decimals, as nanoseconds.
-fn nanoseconds(ms: &str) -> Option<i64> {
+#[must_use]
+pub fn nanoseconds(ms: &str) -> Option<i64> {
     let us = (ms.parse::<f64>().ok()? * 1_000.0).round();
     // Up to 2^53 microseconds a double is exact, and the nanoseconds fit.
     (0.0..=9_007_199_254_740_992.0).contains(&us).then(|| us as i64 * 1_000)

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod coralogix;
+mod datadog;
 mod elasticsearch;
 #[path = "../canonical/golden.rs"]
 mod golden;
 mod otlp;
 mod reading;
+mod sentinel;
 mod splunk;
 #[path = "../canonical/support.rs"]
 #[allow(dead_code, reason = "shared with the other destinations, which use more of it")]
