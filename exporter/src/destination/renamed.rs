@@ -7,7 +7,6 @@
 //! so a larger one becomes the largest. A server can report any number of tokens, and must not be able to make the
 //! record of its call disappear.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde_json::value::RawValue;
@@ -113,12 +112,6 @@ fn compact(out: &mut Vec<u8>, json: &str) {
     }
 }
 
-/// The name that a key without a counterpart has below [`OWN_PREFIX`].
-#[must_use]
-pub fn own(key: &str) -> Cow<'_, str> {
-    if key.contains('.') { Cow::Owned(key.replace('.', "_")) } else { Cow::Borrowed(key) }
-}
-
 /// A JSON object that is being written.
 #[derive(Debug)]
 pub struct Object<'o> {
@@ -147,10 +140,18 @@ impl<'o> Object<'o> {
         string(self.key(name), text);
     }
 
-    /// A key of an event, as [`own`] names it. It may be one that this version does not know, and may hold anything.
+    /// A key of an event without a counterpart, its dots as underscores. It may be one that this version does not know,
+    /// and may hold anything.
     pub fn own_key(&mut self, key: &str) -> &mut Vec<u8> {
         self.comma();
-        string(self.out, &own(key));
+        // The keys of the schema need no escapes.
+        if key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.')) {
+            self.out.push(b'"');
+            self.out.extend(key.bytes().map(|byte| if byte == b'.' { b'_' } else { byte }));
+            self.out.push(b'"');
+        } else {
+            string(self.out, &key.replace('.', "_"));
+        }
         self.out.push(b':');
         self.out
     }

@@ -5,8 +5,7 @@ use secrecy::SecretString;
 
 use super::Config;
 use crate::destination::invalid::Invalid;
-use crate::destination::otlp::request::message;
-use crate::destination::otlp::shape::{attribute, text};
+use crate::destination::otlp::request::{attribute, message};
 use crate::destination::{Limits, Request, Shaped, check};
 
 /// 10 MB is refused, 2 MB is the advice.
@@ -31,8 +30,8 @@ impl Credential {
 pub fn request(config: &Config, credential: &Credential, events: &[Shaped]) -> Request {
     let component = events.first().map_or("", |event| &event.group);
     let attributes = vec![
-        attribute("cx.application.name".into(), text(&config.application)),
-        attribute("cx.subsystem.name".into(), text(config.subsystem.as_deref().unwrap_or(component))),
+        attribute("cx.application.name", &config.application),
+        attribute("cx.subsystem.name", config.subsystem.as_deref().unwrap_or(component)),
     ];
     let mut headers = HeaderMap::with_capacity(2);
     headers.insert(header::AUTHORIZATION, credential.0.clone());

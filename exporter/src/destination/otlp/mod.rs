@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod config;
+mod protobuf;
 pub mod request;
 pub mod shape;
 

@@ -2,13 +2,12 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderValue, header};
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use secrecy::SecretString;
 
-use super::shape::{attribute, text};
 use super::{Config, Protocol};
 use crate::destination::check;
 use crate::destination::invalid::Invalid;
@@ -38,7 +37,7 @@ impl Credential {
 /// The request for a batch of one group. `credential` is `None` for a server that asks for none.
 #[must_use]
 pub fn request(config: &Config, credential: Option<&Credential>, events: &[Shaped]) -> Request {
-    let attributes = config.resource_attributes.iter().map(|(name, value)| attribute(name.clone(), text(value)));
+    let attributes = config.resource_attributes.iter().map(|(name, value)| attribute(name, value));
     let message = message(attributes.collect(), events);
     let mut headers = config.headers.clone();
     if let Some(Credential(value)) = credential {
@@ -58,9 +57,9 @@ pub fn request(config: &Config, credential: Option<&Credential>, events: &[Shape
 
 /// The message for a batch of one group, whose resource has these attributes beside `service.*`.
 pub(in crate::destination) fn message(mut attributes: Vec<KeyValue>, events: &[Shaped]) -> Bytes {
-    attributes.push(attribute("service.namespace".into(), text("ai-gateway")));
+    attributes.push(attribute("service.namespace", "ai-gateway"));
     if let Some(first) = events.first() {
-        attributes.push(attribute("service.name".into(), text(&first.group)));
+        attributes.push(attribute("service.name", &first.group));
     }
     let resource = Some(Resource { attributes, ..Resource::default() });
     let scope = Some(InstrumentationScope { name: "ai-gateway".into(), ..InstrumentationScope::default() });
@@ -79,6 +78,12 @@ pub(in crate::destination) fn message(mut attributes: Vec<KeyValue>, events: &[S
         out.put_slice(&event.bytes);
     }
     out.freeze()
+}
+
+/// An attribute of a resource.
+pub(in crate::destination) fn attribute(name: &str, text: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(text.to_owned())) });
+    KeyValue { key: name.to_owned(), value, ..KeyValue::default() }
 }
 
 /// Writing to memory that grows cannot fail.
