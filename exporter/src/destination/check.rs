@@ -44,10 +44,21 @@ mod tests {
     fn credential_is_trimmed_and_sensitive_and_nothing_else_than_one_line() {
         let value = credential("tokenSecretRef", "Splunk ", &SecretString::from("abc-1\n")).unwrap();
         assert_eq!(value, "Splunk abc-1");
-        assert!(value.is_sensitive());
+        assert_eq!(format!("{value:?}"), "Sensitive");
         for bad in ["", " \n", "a\r\nX-Evil: 1", "ü", "a\tb"] {
             let error = credential("tokenSecretRef", "Splunk ", &SecretString::from(bad)).unwrap_err();
             assert_eq!(error.to_string(), "tokenSecretRef: must be one line of visible ASCII characters");
+        }
+    }
+
+    #[test]
+    fn domain_can_become_nothing_but_the_host() {
+        let url = |domain: &str| host("domain", domain, |domain| format!("https://in.{domain}/v1"));
+        assert_eq!(url("eu2.example.com").unwrap().as_str(), "https://in.eu2.example.com/v1");
+        for bad in
+            ["", "localhost", ".example.com", "a.b/c", "a.b?c", "a.b#c", "a.b:1", "u@a.b", "a.b\\c", "a b.c", "ü.de"]
+        {
+            assert_eq!(url(bad).unwrap_err().to_string(), "domain: must be a domain name", "{bad}");
         }
     }
 

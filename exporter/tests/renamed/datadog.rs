@@ -43,7 +43,7 @@ fn check(case: &Case, log: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn intake_reads_every_value_of_every_log(cases in proptest::collection::vec(case(), 1..4)) {

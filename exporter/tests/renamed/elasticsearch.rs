@@ -38,7 +38,7 @@ fn check(case: &Case, document: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn bulk_body_is_two_lines_for_each_event_with_every_value(cases in proptest::collection::vec(case(), 1..4)) {
@@ -66,6 +66,15 @@ fn every_key_of_the_schema_and_one_of_a_later_version_arrives() {
     for (_, case) in samples() {
         check(&case, &document(&case.routed()));
     }
+}
+
+#[test]
+fn line_breaks_between_the_values_of_an_event_do_not_end_its_document() {
+    let case = everything();
+    let canonical = serde_json::to_vec_pretty(&case.value()).unwrap();
+    let shaped = shape::shape(&Routed { canonical: &canonical, ..case.routed() });
+    assert_eq!(shaped.bytes.iter().filter(|byte| **byte == b'\n').count(), 2);
+    check(&case, &document(&Routed { canonical: &canonical, ..case.routed() }));
 }
 
 #[test]

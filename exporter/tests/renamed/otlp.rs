@@ -99,7 +99,7 @@ pub fn check(case: &Case, record: &LogRecord) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn server_reads_every_value_of_every_record(cases in proptest::collection::vec(case(), 1..4)) {

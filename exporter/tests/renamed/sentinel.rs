@@ -50,7 +50,7 @@ fn check(case: &Case, row: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn rule_reads_every_value_of_every_row(cases in proptest::collection::vec(case(), 1..4)) {

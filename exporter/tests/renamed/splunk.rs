@@ -47,7 +47,7 @@ fn check(case: &Case, envelope: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn collector_reads_every_value_of_every_event(cases in proptest::collection::vec(case(), 1..4)) {
