@@ -6,6 +6,8 @@ pub mod cause;
 pub mod destination;
 pub mod http;
 pub mod mapping;
+pub mod platform;
 pub mod status;
 pub mod stream;
 pub mod tls;
+pub mod worker;

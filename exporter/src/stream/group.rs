@@ -151,6 +151,21 @@ impl Group {
         Ok(Read { entries: entries.into_iter().map(Entry::from).collect(), lost })
     }
 
+    /// Prolongs the lease.
+    ///
+    /// # Errors
+    /// [`StreamError`]
+    pub async fn renew(&mut self) -> Result<(), StreamError> {
+        let began = Instant::now();
+        self.link
+            .run::<u64>("renewing a lease", script!("renew"), &[&self.lease], |call| {
+                call.arg(millis(LEASE));
+            })
+            .await?;
+        self.prolonged(began);
+        Ok(())
+    }
+
     /// What this consumer has read and not acknowledged, of what comes after an id (`0` for all), at most `count`. For one
     /// whose lease had lapsed: what others have claimed meanwhile is not among it. The second value is where to go on.
     ///

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult,
-    Script, ScriptInvocation, TlsCertificates,
+    Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult, Script, ScriptInvocation,
+    TlsCertificates,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
@@ -54,18 +54,18 @@ pub enum StreamError {
     },
 }
 
-/// A connection; clones share it.
+/// A connection, which is made again after it broke; clones share it.
 #[derive(Clone)]
-pub(super) struct Link(MultiplexedConnection);
+pub(super) struct Link(ConnectionManager);
 
 impl Link {
     pub(super) async fn connect(settings: &Settings) -> Result<Self, StreamError> {
         let client = client(settings)?;
-        let config = AsyncConnectionConfig::new()
+        let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(CALL_TIMEOUT));
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        Ok(Self(bounded("connecting", connecting).await?))
+            .set_response_timeout(Some(CALL_TIMEOUT))
+            .set_number_of_retries(0);
+        Ok(Self(bounded("connecting", ConnectionManager::new_with_config(client, config)).await?))
     }
 
     /// Runs a script on these keys.

@@ -1,0 +1,3 @@
+-- KEYS: lease. ARGV: milliseconds of the lease.
+hold(KEYS[1], ARGV[1])
+return 1

@@ -1,0 +1,480 @@
+//! One destination's way from the stream to the platform: read, shape, batch, send, acknowledge.
+//!
+//! Promises: an entry is acknowledged only when the platform took it, refused it for good, or is not meant to have it; it is
+//! sent only while this consumer's lease lasts; what is held in memory is bounded; a refused credential or a wrong setting
+//! holds everything and loses nothing. At least once, in no order. Must never let one destination wait for another.
+
+mod batch;
+mod pace;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use events::Record;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Code, Outcome, Verdict};
+use crate::destination::{Routed, Shaped};
+use crate::platform::Platform;
+use crate::stream::{Dead, Entry, Group, Opened, StreamError};
+
+use batch::{Batch, Item, Waiting};
+use pace::Pace;
+
+/// How often an idle stream is looked at. Most of the latency of an event that nobody waits for.
+const POLL: Duration = Duration::from_millis(50);
+/// How often the entries of consumers that died are looked for, and connections are looked after.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How often a destination that refuses everything is asked again.
+const PROBE: Duration = Duration::from_secs(30);
+/// Single events that are refused in a row with one code are no poison, but a wrong mapping.
+const POISON_RUN: u32 = 20;
+/// Between two tries of a Redis that fails.
+const REDIS_PAUSE: Duration = Duration::from_secs(1);
+/// Entries of one read at most.
+const READ: usize = 1_000;
+/// What an entry is taken for before it is read: the mean of a `tool_call`, and some.
+const ENTRY_BYTES: usize = 2_048;
+/// How long what is on its way may take when the process ends.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// How a destination is served: the `delivery` of its SiemExport.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Events of a request at most.
+    pub batch_events: usize,
+    /// Bytes of a request at most, before compression.
+    pub batch_bytes: usize,
+    /// How long the first event of a batch waits for others.
+    pub flush_interval: Duration,
+    /// Of one attempt.
+    pub timeout: Duration,
+    /// Longest time between two attempts.
+    pub max_retry_interval: Duration,
+    /// From when on, counted from the event, it is not sent again.
+    pub give_up_after: Duration,
+    /// What the destination holds in memory at most, in bytes.
+    pub memory: usize,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            batch_events: 500,
+            batch_bytes: 1 << 20,
+            flush_interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+            max_retry_interval: Duration::from_secs(30),
+            give_up_after: Duration::from_secs(24 * 3600),
+            memory: 4 << 20,
+        }
+    }
+}
+
+/// What a destination wants of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The platform's level, where a severity map names one.
+    pub level: Option<String>,
+    /// The index that an override names.
+    pub index: Option<String>,
+}
+
+/// Chooses the events that a destination wants.
+pub type Router = dyn Fn(&Record) -> Option<Choice> + Send + Sync;
+
+/// How it stands with a destination at this replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing has been sent yet.
+    #[default]
+    Idle,
+    /// The last answer was good.
+    Delivering,
+    /// The last answer was not, and may be better next time.
+    Retrying(Code),
+    /// The credential is refused; everything is held.
+    AuthRejected(Code),
+    /// The platform refuses everything, because this field is wrong; everything is held.
+    Rejected(Code, &'static str),
+}
+
+/// The task of one destination.
+pub struct Worker {
+    group: Group,
+    platform: Arc<dyn Platform>,
+    router: Arc<Router>,
+    delivery: Delivery,
+    condition: watch::Sender<Condition>,
+    /// Shaped, and not in a batch yet.
+    waiting: Waiting,
+    /// To be sent again, each at its time.
+    again: VecDeque<(Instant, Batch)>,
+    /// What Redis is still to be told: entries that were delivered, that are not wanted, and that nobody will ever take.
+    delivered: Vec<String>,
+    unwanted: Vec<String>,
+    dead: Vec<(String, Bytes, Code)>,
+    held: usize,
+    pace: Pace,
+    poison: Option<(Code, u32)>,
+    /// Nothing but one batch is sent before this.
+    hold_until: Option<Instant>,
+    next_read: Instant,
+    next_housekeeping: Instant,
+}
+
+type Sending = BoxFuture<'static, (Batch, Outcome)>;
+
+impl Worker {
+    /// A worker that begins where its group is.
+    #[must_use]
+    pub fn new(group: Group, platform: Arc<dyn Platform>, router: Arc<Router>, delivery: Delivery) -> Self {
+        let limits = platform.limits();
+        let (events, bytes) = (delivery.batch_events.min(limits.events), delivery.batch_bytes.min(limits.bytes));
+        let now = Instant::now();
+        Self {
+            waiting: Waiting::new(events, bytes, limits.span, delivery.flush_interval),
+            pace: Pace::new(delivery.max_retry_interval),
+            group,
+            platform,
+            router,
+            delivery,
+            condition: watch::Sender::default(),
+            again: VecDeque::new(),
+            delivered: Vec::new(),
+            unwanted: Vec::new(),
+            dead: Vec::new(),
+            held: 0,
+            poison: None,
+            hold_until: None,
+            next_read: now,
+            next_housekeeping: now,
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Runs until told to stop; then waits a little for what is on its way.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut sending: FuturesUnordered<Sending> = FuturesUnordered::new();
+        loop {
+            self.send(&mut sending);
+            let next = self.next_step(&sending);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some((batch, outcome)) = sending.next() => {
+                    self.judge(batch, outcome);
+                    self.settle().await;
+                }
+                () = sleep_until(next) => {
+                    let now = Instant::now();
+                    if now >= self.next_housekeeping {
+                        self.next_housekeeping = now + HOUSEKEEPING;
+                        self.housekeeping(sending.is_empty()).await;
+                    }
+                    if now >= self.next_read {
+                        self.read().await;
+                    }
+                }
+            }
+        }
+        let finish = async {
+            while let Some((batch, outcome)) = sending.next().await {
+                self.judge(batch, outcome);
+                self.settle().await;
+            }
+        };
+        if tokio::time::timeout(FINISH, finish).await.is_err() {
+            tracing::debug!("what is on its way is left to another replica");
+        }
+    }
+
+    /// How many requests there may be at the same time.
+    fn parallel(&self) -> usize {
+        match (self.group.holds_lease(), self.hold_until) {
+            // Somebody else may be sending the same.
+            (false, _) => 0,
+            (true, Some(_)) => 1,
+            (true, None) => self.pace.parallel(),
+        }
+    }
+
+    /// Starts as many requests as the pace allows.
+    fn send(&mut self, sending: &mut FuturesUnordered<Sending>) {
+        let now = Instant::now();
+        let holding = self.hold_until.is_some();
+        if self.hold_until.is_some_and(|until| now < until) {
+            return;
+        }
+        while sending.len() < self.parallel() {
+            let due = self.again.front().is_some_and(|(at, _)| *at <= now);
+            let batch = match due.then(|| self.again.pop_front()).flatten() {
+                Some((_, batch)) => batch,
+                None => match self.waiting.take(now, holding) {
+                    Some(batch) => batch,
+                    None => return,
+                },
+            };
+            let (platform, timeout) = (self.platform.clone(), self.delivery.timeout);
+            sending.push(Box::pin(async move {
+                let shaped: Vec<Shaped> = batch.items.iter().map(|item| item.shaped.clone()).collect();
+                let outcome = platform.send(&shaped, Timestamp::now(), timeout).await;
+                (batch, outcome)
+            }));
+        }
+    }
+
+    fn next_step(&self, sending: &FuturesUnordered<Sending>) -> Instant {
+        let mut next = self.next_read.min(self.next_housekeeping);
+        if sending.len() < self.parallel() {
+            let again = self.again.front().map(|(at, _)| *at);
+            let send = [again, self.waiting.due()].into_iter().flatten().min();
+            if let Some(send) = send {
+                next = next.min(self.hold_until.map_or(send, |until| send.max(until)));
+            }
+        }
+        next
+    }
+
+    /// Takes new entries, as many as there is room for.
+    async fn read(&mut self) {
+        if !self.group.holds_lease() && !self.resume().await {
+            return;
+        }
+        let room = self.room();
+        if room == 0 {
+            self.next_read = Instant::now() + POLL;
+            return;
+        }
+        match self.group.read(room).await {
+            Ok(read) => {
+                if let Some(lost) = read.lost {
+                    tracing::error!(count = lost.count, "events were trimmed before they could be delivered");
+                }
+                let full = read.entries.len() == room;
+                self.take(read.entries);
+                self.next_read = Instant::now() + if full { Duration::ZERO } else { POLL };
+                self.settle().await;
+            }
+            Err(error) => self.redis_failed(&error).await,
+        }
+    }
+
+    /// Entries for which there is memory.
+    fn room(&self) -> usize {
+        (self.delivery.memory.saturating_sub(self.held) / ENTRY_BYTES).min(READ)
+    }
+
+    /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody
+    /// else's by now. Gives whether Redis answered.
+    async fn resume(&mut self) -> bool {
+        self.waiting.clear();
+        self.again.clear();
+        self.held = 0;
+        let mut after = "0".to_owned();
+        loop {
+            match self.group.pending(&after, READ).await {
+                Ok((_, last)) if last == after => return true,
+                Ok((page, last)) => {
+                    self.take(page.entries);
+                    after = last;
+                }
+                Err(error) => {
+                    self.redis_failed(&error).await;
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Shapes entries; those that the destination does not want are done with.
+    fn take(&mut self, entries: Vec<Entry>) {
+        let now = Instant::now();
+        for Entry { id, event } in entries {
+            let Ok(record) = Record::from_json(&event) else {
+                // Nobody can shape it; its bytes are kept.
+                self.dead.push((id, event, Code::fixed("unreadable-event")));
+                continue;
+            };
+            let Some(choice) = (self.router)(&record) else {
+                self.unwanted.push(id);
+                continue;
+            };
+            let routed = Routed {
+                record: &record,
+                canonical: &event,
+                level: choice.level.as_deref(),
+                index: choice.index.as_deref(),
+            };
+            let shaped = self.platform.shape(&routed);
+            self.held += event.len() + shaped.bytes.len();
+            self.waiting.push(Item { id, event, shaped }, now);
+        }
+    }
+
+    /// What became of a batch.
+    fn judge(&mut self, batch: Batch, outcome: Outcome) {
+        let now = Instant::now();
+        match outcome {
+            Outcome::All(verdict) => self.judge_all(batch, verdict, now),
+            Outcome::Each(verdicts) => {
+                // A platform that says less than it was asked for has not said that it took the rest.
+                let missing = Verdict::Retry { code: Code::fixed("no-verdict"), after: None };
+                let mut verdicts = verdicts.into_iter();
+                for (verdict, part) in batch.divided(|| verdicts.next().unwrap_or_else(|| missing.clone())) {
+                    self.judge_all(part, verdict, now);
+                }
+            }
+        }
+    }
+
+    fn judge_all(&mut self, batch: Batch, verdict: Verdict, now: Instant) {
+        match verdict {
+            Verdict::Delivered => {
+                self.pace.went_well();
+                self.poison = None;
+                self.hold_until = None;
+                self.say(Condition::Delivering);
+                self.held = self.held.saturating_sub(batch.held());
+                self.delivered.extend(batch.items.into_iter().map(|item| item.id));
+            }
+            Verdict::Retry { code, after } => {
+                let wait = self.pace.failed(after);
+                self.say(Condition::Retrying(code.clone()));
+                self.later(batch, now + wait, &code);
+            }
+            Verdict::Split { code } if batch.items.len() > 1 => {
+                let (one, other) = batch.halves();
+                // At once: the halves are what was wanted.
+                self.again.push_front((now, other));
+                self.again.push_front((now, one));
+                self.say(Condition::Retrying(code));
+            }
+            Verdict::Split { code } | Verdict::Drop { code } => self.drop_for_good(batch, code, now),
+            Verdict::Auth { code } => {
+                self.hold(batch, now);
+                self.say(Condition::AuthRejected(code));
+            }
+            Verdict::Config { code, field } => {
+                self.hold(batch, now);
+                self.say(Condition::Rejected(code, field));
+            }
+        }
+    }
+
+    fn drop_for_good(&mut self, batch: Batch, code: Code, now: Instant) {
+        let run = match &mut self.poison {
+            Some((known, run)) if *known == code => {
+                *run += 1;
+                *run
+            }
+            poison => poison.insert((code.clone(), 1)).1,
+        };
+        if run >= POISON_RUN {
+            self.hold(batch, now);
+            self.say(Condition::Rejected(code, "events"));
+            return;
+        }
+        self.held = self.held.saturating_sub(batch.held());
+        self.dead.extend(batch.items.into_iter().map(|item| (item.id, item.event, code.clone())));
+    }
+
+    /// Sends a batch again, but for what is too old by now.
+    fn later(&mut self, batch: Batch, at: Instant, code: &Code) {
+        let oldest = Timestamp::now() - self.delivery.give_up_after;
+        let (batch, old) = batch.older_than(oldest);
+        self.held = self.held.saturating_sub(old.held());
+        self.dead.extend(old.items.into_iter().map(|item| (item.id, item.event, code.clone())));
+        if !batch.items.is_empty() {
+            let place = self.again.partition_point(|(due, _)| *due <= at);
+            self.again.insert(place, (at, batch));
+        }
+    }
+
+    /// Keeps a batch as the next probe.
+    fn hold(&mut self, batch: Batch, now: Instant) {
+        self.again.push_front((now, batch));
+        self.hold_until = Some(now + PROBE);
+    }
+
+    /// Tells Redis what is done with. What it does not take is told again.
+    async fn settle(&mut self) {
+        let told = async {
+            let page = |ids: &[String]| ids.iter().take(READ).cloned().collect::<Vec<_>>();
+            while !self.delivered.is_empty() {
+                let ids = page(&self.delivered);
+                self.group.delivered(&ids.iter().map(String::as_str).collect::<Vec<_>>(), Timestamp::now()).await?;
+                self.delivered.drain(..ids.len());
+            }
+            while !self.unwanted.is_empty() {
+                let ids = page(&self.unwanted);
+                self.group.skipped(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+                self.unwanted.drain(..ids.len());
+            }
+            while let Some((id, event, code)) = self.dead.last() {
+                self.group.bury(&[Dead { id, event }], code.as_str()).await?;
+                self.dead.pop();
+            }
+            Ok::<(), StreamError>(())
+        };
+        if let Err(error) = told.await {
+            self.redis_failed(&error).await;
+        }
+    }
+
+    async fn housekeeping(&mut self, idle: bool) {
+        if idle {
+            self.platform.idle(self.delivery.timeout).await;
+        }
+        self.settle().await;
+        // While the platform is slow nothing is read, and the lease must not lapse for it.
+        if self.group.holds_lease()
+            && let Err(error) = self.group.renew().await
+        {
+            return self.redis_failed(&error).await;
+        }
+        match self.group.claim(self.room()).await {
+            Ok(claimed) => {
+                if claimed.possibly_lost > 0 {
+                    tracing::error!(count = claimed.possibly_lost, "events were trimmed before they were acknowledged");
+                }
+                self.take(claimed.entries);
+            }
+            Err(error) => self.redis_failed(&error).await,
+        }
+    }
+
+    async fn redis_failed(&mut self, error: &StreamError) {
+        if matches!(error, StreamError::NoGroup) {
+            match self.group.open(Timestamp::now()).await {
+                Ok(Opened::Found) => {}
+                Ok(how) => tracing::info!(?how, "the consumer group was made"),
+                Err(error) => tracing::warn!(%error, "the consumer group can not be made"),
+            }
+        } else {
+            tracing::warn!(%error, "the audit stream can not be read");
+        }
+        self.next_read = Instant::now() + REDIS_PAUSE;
+    }
+
+    fn say(&self, condition: Condition) {
+        self.condition.send_if_modified(|before| {
+            let differs = *before != condition;
+            *before = condition;
+            differs
+        });
+    }
+}
