@@ -15,8 +15,8 @@ others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ConfigInSync|AuthorizationOp
 |Armor|Redis|HTTP|TCP|McpServer|Pool|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget
 |PersistentVolumeClaim|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
 |CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|RunContainerError
-|RollingUpdate|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP
-|Healthy|Degraded|Progressing|Failed|Pending|Unknown|True|False|Connected|ReferenceUnreadable|RenderFailed|StatusNotWritten|ApiServerUnavailable'
+|RollingUpdate|AlwaysAllow|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP
+|Healthy|Degraded|Progressing|Failed|Succeeded|ValidatingAdmissionPolicy|Pending|Unknown|True|False|Connected|ReferenceUnreadable|RenderFailed|StatusNotWritten|ApiServerUnavailable'
 code=$(grep -rhoE '"[A-Z][a-zA-Z]+"' --include='*.rs' "${sources[@]}" | tr -d '"' | sort -u | grep -vxE "${others//$'\n'/}" || true)
 document=docs/reference/conditions.md
 for reason in $code; do
