@@ -53,7 +53,8 @@ PROFILE ?= release
 
 .PHONY: images
 images: ## Build the images of the local cluster (PROFILE=release or debug)
-	@cargo build -q $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor
+	@quiet=-q; if [ -t 2 ]; then quiet=; fi; \
+	cargo build $$quiet $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor
 	@PROFILE=$(PROFILE) e2e/images/build.sh >/dev/null
 
 .PHONY: demo
