@@ -7,6 +7,7 @@ pub mod destination;
 pub mod http;
 pub mod mapping;
 pub mod platform;
+pub mod routing;
 pub mod status;
 pub mod stream;
 pub mod tls;
