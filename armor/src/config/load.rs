@@ -243,6 +243,15 @@ pub fn parse_document(text: &[u8]) -> Result<Document, ConfigError> {
         path,
         reason,
     };
+    if document.listener.port == document.admin.port {
+        return Err(ConfigError::Invalid {
+            file: CONFIG_FILE.to_owned(),
+            line: 0,
+            column: 0,
+            path: "admin.port".to_owned(),
+            reason: format!("{} is listener.port too: write another one", document.admin.port),
+        });
+    }
     for (i, server) in document.servers.iter().enumerate() {
         if document.servers[..i].iter().any(|s| s.name == server.name) {
             return Err(refuse(

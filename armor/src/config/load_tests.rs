@@ -38,6 +38,11 @@ fn refusals_name_line_column_path_and_remedy() {
             "armor.yaml:15:3: servers[1].colour: unknown field `colour`",
         ),
         ("listener: {port: 8080}", "listener: {port: 80800}", "armor.yaml:4:18: listener.port: "),
+        (
+            "listener: {port: 8080}",
+            "listener: {port: 9090}",
+            "admin.port: 9090 is listener.port too: write another one",
+        ),
         ("  prefix: wiki\n", "  prefix: wi__ki\n", "armor.yaml:14:11: servers[1].prefix: 'wi__ki' is not a prefix"),
         ("  prefix: wiki\n", "  prefix: ''\n", "armor.yaml:13:1: servers[1].prefix: 'wiki' has no prefix"),
         ("- name: wiki", "- name: crm", "armor.yaml:13:1: servers[1].name: 'crm' is the name of an earlier server too"),

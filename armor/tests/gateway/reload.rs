@@ -222,3 +222,19 @@ async fn armor_waits_for_its_first_valid_configuration() {
     let client = Legacy::connect(&armor.url).await;
     eventually("tools", async || (client.tools().await == ["one__a"]).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_port_that_somebody_else_has_is_named_and_taken_when_it_is_free() {
+    let config = Config::new();
+    let port = config.yaml["listener"]["port"].as_u64().unwrap();
+    let taken = std::net::TcpListener::bind(("0.0.0.0", u16::try_from(port).unwrap())).unwrap();
+    let armor = Armor::launch(&config);
+    let waits = async || armor.probe("/readyz").await.filter(|r| r.text() == "waiting for the listener\n");
+    assert_eq!(eventually("readyz names what it waits for", waits).await.status, 503);
+    let said = async || armor.log().contains("port not bound").then_some(());
+    eventually("the log names the port", said).await;
+    assert!(armor.log().contains(&port.to_string()), "{}", armor.log());
+    assert_eq!(armor.log().matches("port not bound").count(), 1, "told once");
+    drop(taken);
+    armor.ready().await;
+}
