@@ -12,12 +12,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustls::ProtocolVersion;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::config::{Config, Transport};
 use super::request;
@@ -37,6 +39,11 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// After this the name is resolved anew for datagrams, which notice nothing of a receiver that moved.
 const SOCKET_AGE: Duration = Duration::from_secs(30);
+/// How long a receiver's last word on a client certificate is waited for. In TLS 1.3 the client's handshake ends before
+/// the server has looked at it; what the server then says, a ticket or an alert, comes one round trip later.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// After so many connections in a row that ended before anything was assured, nothing newer is written until one stands.
+const PATIENCE: u32 = 2;
 /// For one address of several.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,6 +69,8 @@ enum Link {
 struct Window {
     messages: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// Connections in a row that ended with something in here, and before anything of it was assured.
+    ended: u32,
 }
 
 impl Sender {
@@ -104,6 +113,13 @@ impl Sender {
                     Some(open) => open,
                     None => to.reconnect(tls.as_ref(), window).await?,
                 };
+                if window.ended >= PATIENCE {
+                    // Who takes a connection and ends it, again and again, delivers nothing: a load balancer without
+                    // a receiver behind it, or a receiver that does not like us. What is not taken here can not be
+                    // lost here.
+                    *stream = Some(open);
+                    return Err(Cause::Broken);
+                }
                 to.write(&mut open, request::joined(request::messages(events))).await?;
                 *stream = Some(open);
                 window.push(request::messages(events));
@@ -212,7 +228,7 @@ impl Target<'_> {
             let Some((connector, name)) = tls else { return Ok(Box::new(tcp)) };
             let secured = connector.connect(name.clone(), tcp).await;
             return match secured {
-                Ok(secured) => Ok(Box::new(secured)),
+                Ok(mut secured) => last_word(&mut secured).await.map(|()| Box::new(secured) as Box<dyn Stream>),
                 Err(error) => Err(Cause::find(&error).unwrap_or(Cause::Broken)),
             };
         }
@@ -231,6 +247,27 @@ impl Target<'_> {
     }
 }
 
+/// Waits until the receiver has said what it thinks of the client certificate, or the lack of one.
+async fn last_word(secured: &mut TlsStream<TcpStream>) -> Result<(), Cause> {
+    if secured.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let mut space = [0; 1_024];
+    let said = std::future::poll_fn(|context| {
+        let mut buffer = ReadBuf::new(&mut space);
+        match Pin::new(&mut *secured).poll_read(context, &mut buffer) {
+            // Tickets are no data; a server sends them when it has let the client in.
+            Poll::Pending if secured.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(Cause::Broken)),
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Cause::find(&error).unwrap_or(Cause::Broken))),
+        }
+    });
+    // Not every server has something to say.
+    tokio::time::timeout(LAST_WORD, said).await.unwrap_or(Ok(()))
+}
+
 fn set_options(tcp: &TcpStream) -> std::io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
@@ -243,11 +280,14 @@ impl Window {
     /// not is given up, and everything that was not assured when it still stood is kept.
     fn settle(&mut self, stream: &mut Option<Box<dyn Stream>>) {
         if !stream.as_mut().is_some_and(stands) {
-            *stream = None;
+            if stream.take().is_some() && !self.messages.is_empty() {
+                self.ended += 1;
+            }
             return;
         }
         while self.messages.front().is_some_and(|(written, _)| written.elapsed() > ASSURANCE) {
             self.pop();
+            self.ended = 0;
         }
     }
 
