@@ -3,6 +3,7 @@
 pub mod address;
 pub mod answer;
 pub mod cause;
+pub mod connect;
 pub mod destination;
 pub mod http;
 pub mod mapping;
