@@ -5,6 +5,7 @@ pub mod answer;
 pub mod cause;
 pub mod connect;
 pub mod destination;
+pub mod grpc;
 pub mod http;
 pub mod mapping;
 pub mod platform;
