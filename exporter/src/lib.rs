@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod http;
 pub mod mapping;
 pub mod platform;
+pub mod registry;
 pub mod routing;
 pub mod status;
 pub mod stream;
