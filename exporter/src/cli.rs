@@ -72,7 +72,8 @@ pub fn main(cli: Cli) -> ExitCode {
 fn run(args: Run) -> Result<(), String> {
     let logs = LogControl::start(args.log_format, "exporter");
     let policy = if args.allow_loopback { Policy::LOOPBACK_TOO } else { Policy::STRICT };
-    let environment = Environment { policy, identity: Identity::from_environment(), instance: args.instance };
+    let environment =
+        Environment { policy, identity: Identity::new(|name| std::env::var(name).ok()), instance: args.instance };
     let options = Options { config_dir: args.config_dir, secrets_dir: args.secrets_dir, environment };
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

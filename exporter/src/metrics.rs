@@ -137,8 +137,7 @@ impl Collector for Shown {
 
         let told: Vec<_> = entries.iter().map(|entry| entry.wire()).collect();
         let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        let backlogs: Vec<_> =
-            told.iter().filter_map(|one| Some((&one.id, gauge(one.backlog?)))).collect();
+        let backlogs: Vec<_> = told.iter().filter_map(|one| Some((&one.id, gauge(one.backlog?)))).collect();
         let rows: Rows<'_, 1> = backlogs.iter().map(|(id, value)| (destination(id), value as &_)).collect();
         family(encoder, ("backlog_events", "Events that wait"), MetricType::Gauge, &rows)?;
         let dead: Vec<_> = told.iter().map(|one| (&one.id, gauge(one.dead))).collect();

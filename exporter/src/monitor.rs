@@ -131,7 +131,7 @@ impl Monitor {
         }
         self.tell_losses(stream).await?;
         self.remove_orphans(stream, plan, orphans).await?;
-        if looks % TRIM_EVERY == 0 {
+        if looks.is_multiple_of(TRIM_EVERY) {
             stream.trim(Timestamp::now(), plan.retain).await?;
             let groups: Vec<String> = plan.groups.iter().cloned().collect();
             let exports: Vec<String> = self.board.exports().into_iter().map(|(name, _)| name).collect();

@@ -183,7 +183,12 @@ impl Reloader {
             last_error: needs_restart
                 .map(|field| format!("{field} can not be changed without a restart: the old value stays in use")),
         });
-        tracing::info!(revision = document.revision, destinations = self.slots.len(), needs_restart, "configuration in use");
+        tracing::info!(
+            revision = document.revision,
+            destinations = self.slots.len(),
+            needs_restart,
+            "configuration in use"
+        );
         self.view.running.send_replace(Some(Running {
             document: Arc::new(document),
             token: Arc::new(SecretSlice::from(token)),
@@ -247,13 +252,7 @@ impl Reloader {
         }
     }
 
-    fn place(
-        &mut self,
-        setup: Setup,
-        unrouted: Option<Arc<crate::board::Unrouted>>,
-        counts: bool,
-        voice: &Arc<Voice>,
-    ) {
+    fn place(&mut self, setup: Setup, unrouted: Option<Arc<crate::board::Unrouted>>, counts: bool, voice: &Arc<Voice>) {
         let (id, fingerprint) = (setup.id.clone(), with(&setup.fingerprint, counts));
         let wanted = Wanted { setup: Arc::new(setup), unrouted };
         if let Some(slot) = self.slots.get_mut(&id) {

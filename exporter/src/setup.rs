@@ -16,14 +16,17 @@ use url::Url;
 
 use crate::address::Policy;
 use crate::config::{Destination, Document, Export, From, Replay};
-use crate::destination::invalid::Invalid;
+use crate::destination::invalid::Invalid as InvalidField;
 use crate::platform::Platform;
 use crate::privacy::Privacy;
-use crate::registry::{self, Access, Identity};
+use crate::registry::{self, Access, Identity, Invalid};
 use crate::routing::{Routes, Selection};
 use crate::stream::Again;
 use crate::tls;
 use crate::worker::Delivery;
+
+/// What is wrong where a secret has no file, or an empty one.
+const MISSING: &str = "its Secret is missing or empty";
 
 /// What is the same for every destination of the process.
 #[derive(Clone, Debug)]
@@ -113,8 +116,8 @@ pub fn all(
 
 /// What the destinations of an export have in common.
 struct Shared {
-    routes: Result<Arc<Routes>, Invalid>,
-    privacy: Result<Option<Arc<Privacy>>, Invalid>,
+    routes: Result<Arc<Routes>, InvalidField>,
+    privacy: Result<Option<Arc<Privacy>>, InvalidField>,
 }
 
 impl Shared {
@@ -140,7 +143,8 @@ fn ready(
     let privacy = shared.privacy.clone()?;
     let selection = Arc::new(Selection::new(&destination.name, destination.wanted(), routes.clone())?);
     let mut delivery = destination.delivery.checked()?;
-    let platform = registry::platform(destination.platform.clone(), access(document, destination, secrets, environment)?)?;
+    let platform =
+        registry::platform(destination.platform.clone(), access(document, destination, secrets, environment)?)?;
     if let Some(most) = platform.max_give_up_after() {
         delivery.give_up_after = delivery.give_up_after.min(most);
     }
@@ -156,23 +160,25 @@ fn access(
     let mut values = BTreeMap::new();
     for field in destination.platform.secrets() {
         let Some(file) = destination.secrets.get(field.name) else { continue };
-        values.insert(field.name.to_owned(), text(secrets, file, field.name)?);
+        let name = format!("{}.{}", destination.platform.kind(), field.name);
+        values.insert(field.name.to_owned(), text(secrets, file, name)?);
     }
     let spec = destination.tls.clone().unwrap_or_default();
-    let pem = |file: &FileName, field| {
-        secrets.get(file).map(<[u8]>::to_vec).ok_or_else(|| Invalid::new(field, "the file of the secret is missing"))
+    let pem = |file: &FileName, field: &str| {
+        let missing = || Invalid { field: field.to_owned(), problem: MISSING.to_owned() };
+        secrets.get(file).map(<[u8]>::to_vec).ok_or_else(missing)
     };
     let client = spec.client_certificate.as_ref().map(|files| {
-        Ok(tls::ClientCertificate {
+        Ok::<_, Invalid>(tls::ClientCertificate {
             chain: pem(&files.certificate_file, "tls.clientCertificateRef")?,
-            key: text(secrets, &files.key_file, "tls.clientCertificateRef")?,
+            key: text(secrets, &files.key_file, "tls.clientCertificateRef".to_owned())?,
         })
     });
     let proxy = document.proxy.as_deref().map(|text| {
         Url::parse(text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some())
-            .ok_or_else(|| Invalid::new("proxy", "must be a URL like http://proxy.example.com:3128"))
+            .ok_or_else(|| InvalidField::new("proxy", "must be a URL like http://proxy.example.com:3128"))
     });
     Ok(Access {
         secrets: values,
@@ -188,10 +194,13 @@ fn access(
     })
 }
 
-fn text(secrets: &Secrets, file: &FileName, field: &'static str) -> Result<SecretString, Invalid> {
-    let bytes = secrets.get(file).ok_or_else(|| Invalid::new(field, "the file of the secret is missing or empty"))?;
-    let text = std::str::from_utf8(bytes).map_err(|_| Invalid::new(field, "must be text (UTF-8)"))?;
-    Ok(SecretString::from(text))
+fn text(secrets: &Secrets, file: &FileName, field: String) -> Result<SecretString, Invalid> {
+    let invalid = |problem: &str| Invalid { field, problem: problem.to_owned() };
+    match secrets.get(file).map(std::str::from_utf8) {
+        Some(Ok(text)) => Ok(SecretString::from(text)),
+        Some(Err(_)) => Err(invalid("must be text (UTF-8)")),
+        None => Err(invalid(MISSING)),
+    }
 }
 
 fn fingerprint(

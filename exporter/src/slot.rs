@@ -55,10 +55,11 @@ pub struct Wanted {
 }
 
 /// Runs until told to stop.
-pub async fn tend(entry: Arc<Entry>, mut wanted: watch::Receiver<Wanted>, mut shared: Shared, stop: CancellationToken) {
+pub async fn tend(entry: Arc<Entry>, mut wanted: watch::Receiver<Wanted>, shared: Shared, stop: CancellationToken) {
+    let mut streams = shared.stream.clone();
     while !stop.is_cancelled() {
         let now = wanted.borrow_and_update().clone();
-        let stream = shared.stream.borrow_and_update().clone();
+        let stream = streams.borrow_and_update().clone();
         let changed = stop.child_token();
         let serve = serve(&entry, &now, stream, &shared, &changed);
         tokio::pin!(serve);
@@ -68,7 +69,7 @@ pub async fn tend(entry: Arc<Entry>, mut wanted: watch::Receiver<Wanted>, mut sh
                 tokio::select! {
                     () = stop.cancelled() => {}
                     gone = wanted.changed() => if gone.is_err() { stop.cancel() },
-                    gone = shared.stream.changed() => if gone.is_err() { stop.cancel() },
+                    gone = streams.changed() => if gone.is_err() { stop.cancel() },
                 }
             } => {
                 changed.cancel();
@@ -78,13 +79,7 @@ pub async fn tend(entry: Arc<Entry>, mut wanted: watch::Receiver<Wanted>, mut sh
     }
 }
 
-async fn serve(
-    entry: &Arc<Entry>,
-    wanted: &Wanted,
-    stream: Option<Stream>,
-    shared: &Shared,
-    stop: &CancellationToken,
-) {
+async fn serve(entry: &Arc<Entry>, wanted: &Wanted, stream: Option<Stream>, shared: &Shared, stop: &CancellationToken) {
     let setup = &wanted.setup;
     let ready = match &setup.ready {
         Err(invalid) => {
@@ -107,7 +102,7 @@ async fn serve(
             (shown.code, shown.field) = (None, None);
         }
     });
-    let Some(mut stream) = stream else {
+    let Some(stream) = stream else {
         // It comes with a change.
         stop.cancelled().await;
         return;
@@ -126,11 +121,12 @@ async fn serve(
         worker.with_tally(entry.tally.clone()).with_bell(shared.bell.clone()).run(stop.clone()).await;
         return;
     }
-    let worker = Worker::new(group, ready.platform.clone(), router(&ready, wanted.unrouted.clone()), ready.delivery.clone())
-        .with_privacy(ready.privacy.clone())
-        .with_tally(entry.tally.clone())
-        .with_memory(shared.share.clone(), shared.in_flight.clone())
-        .with_bell(shared.bell.clone());
+    let worker =
+        Worker::new(group, ready.platform.clone(), router(&ready, wanted.unrouted.clone()), ready.delivery.clone())
+            .with_privacy(ready.privacy.clone())
+            .with_tally(entry.tally.clone())
+            .with_memory(shared.share.clone(), shared.in_flight.clone())
+            .with_bell(shared.bell.clone());
     let condition = worker.condition();
     let again = async {
         if let Some((id, again)) = &setup.replay {
@@ -142,7 +138,7 @@ async fn serve(
         tokio::join!(worker.run(stop.clone()), again);
         teller.cancel();
     };
-    tokio::join!(work, tell(entry, condition, &mut stream.clone(), shared, &teller));
+    tokio::join!(work, tell(entry, condition, stream.clone(), shared, &teller));
 }
 
 /// Chooses the events of a destination, and counts those of its export that go nowhere.
@@ -200,7 +196,7 @@ async fn replay(
 async fn tell(
     entry: &Entry,
     mut condition: watch::Receiver<Condition>,
-    stream: &mut Stream,
+    mut stream: Stream,
     shared: &Shared,
     stop: &CancellationToken,
 ) {
@@ -244,11 +240,9 @@ async fn tell(
                     // A flag that nobody set is not cleared, and nothing is told.
                     let was_failing = stream.flag(&entry.id, "failing", false).await?;
                     cleared = true;
-                    if was_failing
-                        && let Some(destination) = Text::new(&entry.id)
-                    {
+                    if was_failing && let Some(destination) = Text::new(&entry.id) {
                         let body = Body::DestinationRecovered(DestinationRecovered { destination });
-                        shared.voice.say(stream, body).await?;
+                        shared.voice.say(&mut stream, body).await?;
                     }
                 }
                 _ if failing_since.get_or_insert_with(Instant::now).elapsed() >= FAILING_AFTER => {
@@ -258,7 +252,7 @@ async fn tell(
                             (Text::new(&entry.id), Text::new(code.as_deref().unwrap_or("unknown")))
                     {
                         let body = Body::DestinationFailing(DestinationFailing { destination, cause });
-                        shared.voice.say(stream, body).await?;
+                        shared.voice.say(&mut stream, body).await?;
                     }
                 }
                 _ => {}

@@ -48,7 +48,7 @@ pub async fn handle(view: Arc<View>, request: Request<Incoming>) -> Response<Bod
         ["v1", "destinations"] | ["v1", "events"] | ["v1", "destinations", _, _, "test"] => {
             let running = match admitted(&view, &request) {
                 Ok(running) => running,
-                Err(response) => return response,
+                Err(response) => return *response,
             };
             match parts.as_slice() {
                 ["v1", "destinations"] if get => destinations(&view, &running).await,
@@ -58,12 +58,12 @@ pub async fn handle(view: Arc<View>, request: Request<Incoming>) -> Response<Bod
                     let id = crate::setup::id(export, name);
                     match body(request).await {
                         Ok(bytes) => test(&view, &running, &id, &bytes).await,
-                        Err(response) => response,
+                        Err(response) => *response,
                     }
                 }
                 _ => match body(request).await {
                     Ok(bytes) => events(&running, &bytes).await,
-                    Err(response) => response,
+                    Err(response) => *response,
                 },
             }
         }
@@ -71,17 +71,17 @@ pub async fn handle(view: Arc<View>, request: Request<Incoming>) -> Response<Bod
     }
 }
 
-fn admitted(view: &View, request: &Request<Incoming>) -> Result<Running, Response<Body>> {
+fn admitted(view: &View, request: &Request<Incoming>) -> Result<Running, Box<Response<Body>>> {
     // Without a configuration there is no token that could be right.
     let Some(running) = view.running.borrow().clone() else {
-        return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration"));
+        return Err(Box::new(refused(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration")));
     };
     if daemon::bearer::is_shown(request.headers(), &running.token) {
         return Ok(running);
     }
     let mut response = refused(StatusCode::UNAUTHORIZED, "the token of the API is missing or wrong");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    Err(response)
+    Err(Box::new(response))
 }
 
 async fn destinations(view: &View, running: &Running) -> Response<Body> {
@@ -208,11 +208,11 @@ async fn events(running: &Running, bytes: &[u8]) -> Response<Body> {
     json(StatusCode::OK, &wire::Added { added })
 }
 
-async fn body(request: Request<Incoming>) -> Result<Bytes, Response<Body>> {
+async fn body(request: Request<Incoming>) -> Result<Bytes, Box<Response<Body>>> {
     match timeout(READ_TIMEOUT, Limited::new(request.into_body(), LIMIT_BYTES).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "a request has at most 2 MiB")),
-        Err(_) => Err(refused(StatusCode::REQUEST_TIMEOUT, "the request did not come in time")),
+        Ok(Err(_)) => Err(Box::new(refused(StatusCode::PAYLOAD_TOO_LARGE, "a request has at most 2 MiB"))),
+        Err(_) => Err(Box::new(refused(StatusCode::REQUEST_TIMEOUT, "the request did not come in time"))),
     }
 }
 

@@ -85,7 +85,10 @@ macro_rules! script {
 }
 pub(super) use script;
 
-pub(super) async fn bounded<T>(step: &'static str, call: impl Future<Output = RedisResult<T>>) -> Result<T, StreamError> {
+pub(super) async fn bounded<T>(
+    step: &'static str,
+    call: impl Future<Output = RedisResult<T>>,
+) -> Result<T, StreamError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) if source.code() == Some("NOGROUP") => Err(StreamError::NoGroup),

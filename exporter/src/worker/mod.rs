@@ -259,9 +259,12 @@ impl Worker {
             }
             let next = self.next_step(&sending);
             let rung = async {
-                match &mut bell {
-                    Some(bell) if bell.changed().await.is_ok() => {}
-                    _ => std::future::pending().await,
+                let rings = match &mut bell {
+                    Some(bell) => bell.changed().await.is_ok(),
+                    None => false,
+                };
+                if !rings {
+                    std::future::pending::<()>().await;
                 }
             };
             tokio::select! {
