@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 
-use exporter::address::Policy;
-use exporter::destination::Routed;
-use exporter::destination::event_bridge::{Config, Credentials, Spec, answer, request, shape};
-use exporter::platform::{Assurance, OverHttp, Platform};
+use exporter::platform::Platform;
+use exporter::tls;
 use serde_json::{Value, json};
 
 use crate::events_of_test::{cases, id, ids};
 use crate::reading::oversized;
-use crate::running::{Process, delivered, free_port, installed, owner, python, run, send, sender, words};
+use crate::running::{Process, delivered, destination, free_port, installed, owner, python, run, send, words};
 
 struct Moto {
     #[expect(dead_code, reason = "it runs until it is dropped")]
@@ -35,23 +34,11 @@ impl Moto {
         Self { process, url, prepared }
     }
 
-    fn destination(&self, bus: &str, keys: &Value) -> impl Platform + use<> {
-        let spec: Spec = serde_json::from_value(json!({
-            "region": "eu-central-1", "eventBus": bus, "endpoint": self.url,
-        }))
-        .unwrap();
-        let config = Config::new(spec, Policy::LOOPBACK_TOO).unwrap();
-        let text = |name: &str| keys[name].as_str().unwrap().to_owned();
-        let credentials = Credentials::new(&text("id"), text("secret").into(), None).unwrap();
-        let for_request = config.clone();
-        OverHttp {
-            shape: move |event: &Routed<'_>| shape::shape(&config, event),
-            request: move |events: &[_], now| request::request(&for_request, &credentials, events, now),
-            outcome: answer::outcome,
-            limits: request::LIMITS,
-            assurance: Assurance::Accepted,
-            sender: sender(),
-        }
+    fn destination(&self, bus: &str, keys: &Value) -> Arc<dyn Platform> {
+        let block = json!({"eventBridge": {"region": "eu-central-1", "eventBus": bus, "endpoint": self.url}});
+        let text = |name: &str| keys[name].as_str().unwrap();
+        let secrets = [("accessKeyIdSecretRef", text("id")), ("secretAccessKeySecretRef", text("secret"))];
+        destination(block, &secrets, tls::Settings::default())
     }
 
     /// Takes what is in the queue: each event as a target of a rule gets it.
@@ -72,7 +59,7 @@ async fn signed_events_reach_the_target_of_a_rule_and_wrong_keys_are_told() {
     let destination = moto.destination("security", keys);
     assert_eq!(destination.limits().events, 10);
     for ten in events.chunks(10) {
-        let outcome = send(&destination, ten).await;
+        let outcome = send(&*destination, ten).await;
         assert!(delivered(&outcome), "{outcome:?}");
     }
     let received: BTreeMap<String, Value> = moto
@@ -90,17 +77,17 @@ async fn signed_events_reach_the_target_of_a_rule_and_wrong_keys_are_told() {
     }
 
     // Eleven are more than a request may have, which is why the limit is ten.
-    assert_eq!(words(&send(&destination, &events[..11]).await), ["split ValidationException"]);
+    assert_eq!(words(&send(&*destination, &events[..11]).await), ["split ValidationException"]);
 
     let mut wrong = keys.clone();
     wrong["secret"] = json!("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY");
     let unknown = json!({"id": "AKIAIOSFODNN7EXAMPLE", "secret": wrong["secret"]});
     for (who, keys) in [("wrong", &wrong), ("unknown", &unknown), ("stranger", &moto.prepared["stranger"])] {
         // moto refuses in the XML of other services, so that the status is what tells.
-        let outcome = send(&moto.destination("security", keys), &events[..2]).await;
+        let outcome = send(&*moto.destination("security", keys), &events[..2]).await;
         assert_eq!(words(&outcome), ["auth http-403"], "{who}");
     }
-    let outcome = send(&moto.destination("no-such-bus", keys), &events[..2]).await;
+    let outcome = send(&*moto.destination("no-such-bus", keys), &events[..2]).await;
     assert_eq!(words(&outcome), ["config ResourceNotFoundException eventBus"]);
     assert!(moto.read().await.is_empty());
 }

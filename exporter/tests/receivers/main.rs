@@ -25,4 +25,5 @@ mod stub;
 #[path = "../canonical/support.rs"]
 mod support;
 mod syslog;
+mod vendors;
 mod webhook;

@@ -1,16 +1,16 @@
 //! OpenSearch with a data stream: what it keeps, what it refuses, and what it says of an event that is there already.
 
 use std::process::Command;
+use std::sync::Arc;
 
-use exporter::address::Policy;
-use exporter::destination::elasticsearch::{Config, Credential, Spec, answer, request, shape};
 use exporter::mapping::Platform as Names;
-use exporter::platform::{Assurance, OverHttp, Platform};
+use exporter::platform::Platform;
+use exporter::tls;
 use serde_json::{Value, json};
 
 use crate::events_of_test::{cases, id, ids};
 use crate::reading::{at, compare, oversized};
-use crate::running::{Process, free_port, installed, owner, send, sender, words};
+use crate::running::{Process, destination, free_port, installed, owner, send, words};
 
 /// A data stream of the name that destinations have by default.
 const STREAM: &str = "logs-mcp.audit-default";
@@ -98,23 +98,10 @@ impl Node {
         found["hits"]["hits"].as_array().unwrap().clone()
     }
 
-    fn destination(&self) -> impl Platform + use<> {
-        destination(&self.url, STREAM)
-    }
-}
-
-fn destination(url: &str, data_stream: &str) -> impl Platform + use<> {
-    let spec: Spec = serde_json::from_value(json!({"url": url, "dataStream": data_stream})).unwrap();
-    let config = Config::new(spec, Policy::LOOPBACK_TOO).unwrap();
-    // A node without the security plugin takes any credential.
-    let credential = Credential::new(&config, &"a2V5LW9mLXRlc3Q=".into()).unwrap();
-    OverHttp {
-        shape: shape::shape,
-        request: move |events: &[_], _| request::request(&config, &credential, events),
-        outcome: answer::outcome,
-        limits: request::LIMITS,
-        assurance: Assurance::Stored,
-        sender: sender(),
+    fn destination(&self, data_stream: &str) -> Arc<dyn Platform> {
+        let block = json!({"elasticsearch": {"url": self.url, "dataStream": data_stream}});
+        // A node without the security plugin takes any credential.
+        destination(block, &[("secretRef", "a2V5LW9mLXRlc3Q=")], tls::Settings::default())
     }
 }
 
@@ -122,13 +109,13 @@ fn destination(url: &str, data_stream: &str) -> impl Platform + use<> {
 #[tokio::test]
 async fn open_search_keeps_each_event_once_with_its_values_and_refuses_no_more_than_the_one_that_does_not_fit() {
     let node = Node::start().await;
-    let destination = node.destination();
+    let destination = node.destination(STREAM);
     let mut events = cases(150);
     events.push(oversized());
-    assert_eq!(words(&send(&destination, &events).await), ["delivered"]);
+    assert_eq!(words(&send(&*destination, &events).await), ["delivered"]);
 
     // What may have been lost with its answer is sent again, and is there once.
-    assert_eq!(words(&send(&destination, &events).await), ["delivered"]);
+    assert_eq!(words(&send(&*destination, &events).await), ["delivered"]);
     let documents = node.documents().await;
     assert_eq!(documents.len(), events.len());
     events.sort_by_key(id);
@@ -158,7 +145,7 @@ async fn open_search_keeps_each_event_once_with_its_values_and_refuses_no_more_t
     let refused = refused.clone().with("number", "none");
     let batch = [fits.clone(), refused, also_fits.clone(), events[0].clone()];
     assert_eq!(
-        words(&send(&destination, &batch).await),
+        words(&send(&*destination, &batch).await),
         ["delivered", "drop mapper_parsing_exception", "delivered", "delivered"]
     );
     let stored: std::collections::BTreeSet<String> =
@@ -170,6 +157,6 @@ async fn open_search_keeps_each_event_once_with_its_values_and_refuses_no_more_t
     // A data stream that is not there, where the owner allows none to be made by chance.
     let settings = json!({"persistent": {"action.auto_create_index": "false"}});
     node.ask(reqwest::Method::PUT, "_cluster/settings", settings).await;
-    let lost = self::destination(&node.url, "logs-nobody.made-default");
-    assert_eq!(words(&send(&lost, &events[..2]).await), ["config index_not_found_exception dataStream"; 2]);
+    let lost = node.destination("logs-nobody.made-default");
+    assert_eq!(words(&send(&*lost, &events[..2]).await), ["config index_not_found_exception dataStream"; 2]);
 }

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 
-use exporter::address::Policy;
-use exporter::destination::otlp::{Config, Spec, answer, request, shape};
 use exporter::mapping::Platform as Names;
-use exporter::platform::{Assurance, OverHttp, Platform};
+use exporter::platform::Platform;
+use exporter::tls;
 use serde_json::{Value, json};
 
 use crate::events_of_test::{cases, id, ids};
 use crate::reading::compare;
-use crate::running::{Process, free_port, installed, send, sender, words};
+use crate::running::{Process, destination, free_port, installed, send, words};
 use crate::support::Case;
 
 struct Collector {
     process: Process,
     http: u16,
-    #[expect(dead_code, reason = "for the row of gRPC")]
     grpc: u16,
 }
 
@@ -44,26 +43,18 @@ service:
         Self { process, http, grpc }
     }
 
-    /// How it is reached by each protocol: a row here and its destination below is all that another one needs.
-    fn destinations(&self) -> Vec<(&'static str, Box<dyn Platform>)> {
-        vec![("http", over_http(&format!("http://127.0.0.1:{}", self.http)))]
+    /// How it is reached by each protocol.
+    fn destinations(&self) -> [(&'static str, Arc<dyn Platform>); 2] {
+        [("http", otlp("http", self.http, "")), ("grpc", otlp("grpc", self.grpc, ""))]
     }
 }
 
-fn over_http(url: &str) -> Box<dyn Platform> {
-    let spec: Spec = serde_json::from_value(json!({
-        "url": url, "headers": {"x-scope-orgid": "soc"}, "resourceAttributes": {"deployment.environment.name": "prod"},
-    }))
-    .unwrap();
-    let config = Config::new(spec, Policy::LOOPBACK_TOO).unwrap();
-    Box::new(OverHttp {
-        shape: shape::shape,
-        request: move |events: &[_], _| request::request(&config, None, events),
-        outcome: answer::outcome,
-        limits: request::LIMITS,
-        assurance: Assurance::Accepted,
-        sender: sender(),
-    })
+fn otlp(protocol: &str, port: u16, path: &str) -> Arc<dyn Platform> {
+    let block = json!({"otlp": {
+        "url": format!("http://127.0.0.1:{port}{path}"), "protocol": protocol, "headers": {"x-scope-orgid": "soc"},
+        "resourceAttributes": {"deployment.environment.name": "prod"},
+    }});
+    destination(block, &[], tls::Settings::default())
 }
 
 /// A value of OTLP's JSON; its 64-bit integers are strings.
@@ -159,6 +150,6 @@ async fn collector_decodes_every_value_of_every_record() {
 #[tokio::test]
 async fn url_that_is_not_that_of_logs_is_a_wrong_configuration() {
     let collector = Collector::start().await;
-    let destination = over_http(&format!("http://127.0.0.1:{}/v1/nothing", collector.http));
+    let destination = otlp("http", collector.http, "/v1/nothing");
     assert_eq!(words(&send(&*destination, &cases(0)[..2]).await), ["config http-404 url"]);
 }

@@ -4,15 +4,15 @@ use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use exporter::address::Policy;
 use exporter::answer::{Outcome, Verdict};
 use exporter::destination::Shaped;
-use exporter::http::Sender;
 use exporter::platform::Platform;
+use exporter::registry::{self, Access, Identity};
 use exporter::tls;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -162,9 +162,18 @@ pub async fn run(mut command: Command, input: &Value) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}\n{log}"))
 }
 
-/// The client that a destination without TLS settings has.
-pub fn sender() -> Sender {
-    Sender::new(&tls::Settings::default(), None, Policy::LOOPBACK_TOO).unwrap()
+/// A destination, as the exporter sets it up from the block of a SiemExport and from its secrets.
+pub fn destination(block: Value, secrets: &[(&str, &str)], tls: tls::Settings) -> Arc<dyn Platform> {
+    let access = Access {
+        secrets: secrets.iter().map(|(name, secret)| ((*name).to_owned(), (*secret).to_owned().into())).collect(),
+        tls,
+        server_name: None,
+        policy: Policy::LOOPBACK_TOO,
+        proxy: None,
+        identity: Identity::default(),
+        instance: "prod-exporter-0".to_owned(),
+    };
+    registry::platform(serde_json::from_value(block).unwrap(), access).unwrap()
 }
 
 /// A client of the test's own, for what a receiver's owner does.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Arc;
 
-use exporter::address::Policy;
-use exporter::destination::syslog::{Config, Sender, Spec};
-use exporter::platform::{Platform, Syslog};
+use exporter::platform::Platform;
 use exporter::tls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -13,7 +12,7 @@ use tempfile::TempDir;
 use crate::certificates::Authority;
 use crate::events_of_test::{assert_says, cases, hostile, id, ids};
 use crate::reading::oversized;
-use crate::running::{Process, delivered, free_port, installed, send, words};
+use crate::running::{Process, delivered, destination, free_port, installed, send, words};
 use crate::support::Case;
 use crate::{cef, rfc5424};
 
@@ -76,12 +75,10 @@ impl Receiver {
     }
 
     /// A destination that sends here.
-    fn destination(&self, settings: &tls::Settings, extra: Value) -> Syslog {
-        let mut spec = json!({"host": "127.0.0.1", "port": self.port, "enterpriseNumber": 32_473});
-        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let config = Config::new(serde_json::from_value::<Spec>(spec).unwrap(), Policy::LOOPBACK_TOO).unwrap();
-        let sender = Sender::new(&config, settings, None, Policy::LOOPBACK_TOO).unwrap();
-        Syslog::new(config, sender)
+    fn destination(&self, settings: tls::Settings, extra: Value) -> Arc<dyn Platform> {
+        let mut block = json!({"host": "127.0.0.1", "port": self.port, "enterpriseNumber": 32_473});
+        block.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        destination(json!({"syslog": block}), &[], settings)
     }
 
     /// Everything that was received so far.
@@ -193,18 +190,18 @@ async fn arrive(program: Program, transport: &str, format: &str) {
     let tls = transport == "Tls";
     let mut receiver = Receiver::start(program, transport, tls.then_some(&authority)).await;
     let settings = authority.trusted(tls.then_some(&authority));
-    let destination = receiver.destination(&settings, json!({"transport": transport, "format": format}));
+    let destination = receiver.destination(settings, json!({"transport": transport, "format": format}));
     let mut cases = cases(80);
     cases.push(oversized_event());
     // The kernel's room for datagrams is no part of the test: so few at once fit.
     let mut messages = Vec::new();
     for (number, chunk) in cases.chunks(10).enumerate() {
-        assert_eq!(words(&send(&destination, chunk).await), ["delivered"]);
+        assert_eq!(words(&send(&*destination, chunk).await), ["delivered"]);
         messages = receiver.receives(number * 10 + chunk.len()).await;
     }
     assert_eq!(messages.len(), cases.len());
     for (case, message) in cases.iter().zip(&messages) {
-        let meant = meant(&destination, case, transport != "Udp");
+        let meant = meant(&*destination, case, transport != "Udp");
         let text = |key: &str| message[key].as_str().unwrap_or_else(|| panic!("{key} of {message}"));
         // rsyslog rewrites control characters. JSON has none, and CEF can escape no others than line breaks.
         let rewritten = |c: char| if c < ' ' { format!("#{:03o}", u32::from(c)) } else { c.to_string() };
@@ -281,14 +278,14 @@ async fn receiver_of_another_ca_gets_nothing_and_is_told_from_one_that_is_down()
         let (authority, stranger) = (Authority::new("CA of the syslog servers"), Authority::new("CA of a stranger"));
         let mut receiver = Receiver::start(program, "Tls", Some(&authority)).await;
         let events = cases(0);
-        let wrong = receiver.destination(&stranger.trusted(Some(&authority)), json!({}));
+        let wrong = receiver.destination(stranger.trusted(Some(&authority)), json!({}));
         for _ in 0..3 {
-            assert_eq!(words(&send(&wrong, &events).await), ["retry tls-unknown-ca"], "{program:?}");
+            assert_eq!(words(&send(&*wrong, &events).await), ["retry tls-unknown-ca"], "{program:?}");
         }
         assert!(receiver.messages().is_empty());
         // Nothing was lost: with the right one, all of it arrives.
-        let right = receiver.destination(&authority.trusted(Some(&authority)), json!({}));
-        assert!(delivered(&send(&right, &events).await));
+        let right = receiver.destination(authority.trusted(Some(&authority)), json!({}));
+        assert!(delivered(&send(&*right, &events).await));
         assert_eq!(received_ids(&receiver.receives(events.len()).await), ids(&events).into_iter().collect::<Vec<_>>());
     }
 }
@@ -312,15 +309,15 @@ async fn client_certificate_that_is_missing_or_of_another_ca_is_the_cause_and_no
         let mut receiver = Receiver::start(program, "Tls", Some(&authority)).await;
         let events = [hostile()];
         for client in [None, Some(&stranger)] {
-            let refused = receiver.destination(&authority.trusted(client), json!({}));
+            let refused = receiver.destination(authority.trusted(client), json!({}));
             for _ in 0..3 {
-                let outcome = send(&refused, &events).await;
+                let outcome = send(&*refused, &events).await;
                 assert_eq!(words(&outcome), ["retry tls-client-certificate"], "{program:?} {}", client.is_some());
             }
         }
         assert!(receiver.messages().is_empty());
-        let right = receiver.destination(&authority.trusted(Some(&authority)), json!({}));
-        assert!(delivered(&send(&right, &events).await));
+        let right = receiver.destination(authority.trusted(Some(&authority)), json!({}));
+        assert!(delivered(&send(&*right, &events).await));
         assert_eq!(received_ids(&receiver.receives(1).await), [id(&events[0])]);
     }
 }

@@ -1,18 +1,16 @@
 //! Receivers of webhooks that verify with the libraries of Standard Webhooks, in Python and in JavaScript.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use exporter::address::Policy;
 use exporter::destination::Shaped;
-use exporter::destination::webhook::config::{Config, Spec};
-use exporter::destination::webhook::request::Credential;
-use exporter::destination::webhook::{answer, request, shape};
-use exporter::platform::{Assurance, OverHttp, Platform};
+use exporter::platform::Platform;
+use exporter::tls;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::events_of_test::cases;
-use crate::running::{PATIENCE, Process, node, python, send, sender, words};
+use crate::running::{PATIENCE, Process, destination, node, python, send, words};
 
 const OLD: &str = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const NEW: &str = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=";
@@ -34,19 +32,10 @@ impl Receiver {
         [start(python("webhook.py")).await, start(node("webhook.cjs")).await]
     }
 
-    fn destination(&self, current: &str, previous: Option<&str>) -> impl Platform + use<> {
-        let spec: Spec = serde_json::from_value(json!({"url": self.url})).unwrap();
-        let config = Config::new(spec, Policy::LOOPBACK_TOO).unwrap();
-        let previous = previous.map(|secret| secret.to_owned().into());
-        let credential = Credential::new(&current.to_owned().into(), previous.as_ref()).unwrap();
-        OverHttp {
-            shape: shape::shape,
-            request: move |events: &[_], now| request::request(&config, &credential, events, now),
-            outcome: answer::outcome,
-            limits: request::LIMITS,
-            assurance: Assurance::Accepted,
-            sender: sender(),
-        }
+    fn destination(&self, current: &str, previous: Option<&str>) -> Arc<dyn Platform> {
+        let mut secrets = vec![("secretRef", current)];
+        secrets.extend(previous.map(|secret| ("previousSecretRef", secret)));
+        destination(json!({"webhook": {"url": self.url}}), &secrets, tls::Settings::default())
     }
 
     /// Each message that was verified.
@@ -60,9 +49,9 @@ async fn libraries_verify_a_batch_and_read_its_events() {
     let cases = cases(100);
     for receiver in Receiver::both(NEW).await {
         let destination = receiver.destination(NEW, None);
-        assert_eq!(words(&send(&destination, &cases).await), ["delivered"]);
+        assert_eq!(words(&send(&*destination, &cases).await), ["delivered"]);
         // The same batch again, as after an answer that was lost, has the same id.
-        assert_eq!(words(&send(&destination, &cases).await), ["delivered"]);
+        assert_eq!(words(&send(&*destination, &cases).await), ["delivered"]);
         let verified = receiver.verified();
         assert_eq!((verified.len(), &verified[0]), (2, &verified[1]));
         assert_eq!(verified[0]["message"]["type"], "ai_gateway.events");
@@ -85,12 +74,12 @@ async fn during_a_rotation_receivers_of_either_secret_verify() {
     for secret in [OLD, NEW] {
         for receiver in Receiver::both(secret).await {
             let rotating = receiver.destination(NEW, Some(OLD));
-            assert_eq!(words(&send(&rotating, &cases(0)).await), ["delivered"]);
+            assert_eq!(words(&send(&*rotating, &cases(0)).await), ["delivered"]);
             let before = receiver.destination(OLD, None);
             let expected = if secret == OLD { "delivered" } else { "auth http-401" };
-            assert_eq!(words(&send(&before, &cases(0)).await), [expected]);
+            assert_eq!(words(&send(&*before, &cases(0)).await), [expected]);
             let other = receiver.destination(OTHER, None);
-            assert_eq!(words(&send(&other, &cases(0)).await), ["auth http-401"]);
+            assert_eq!(words(&send(&*other, &cases(0)).await), ["auth http-401"]);
         }
     }
 }

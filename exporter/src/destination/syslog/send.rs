@@ -7,22 +7,19 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustls::ProtocolVersion;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::config::{Config, Transport};
 use super::request;
+use super::secured::Connector;
 use crate::address::Policy;
 use crate::cause::Cause;
 use crate::destination::Shaped;
@@ -39,9 +36,6 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// After this the name is resolved anew for datagrams, which notice nothing of a receiver that moved.
 const SOCKET_AGE: Duration = Duration::from_secs(30);
-/// How long a receiver's last word on a client certificate is waited for. In TLS 1.3 the client's handshake ends before
-/// the server has looked at it; what the server then says, a ticket or an alert, comes one round trip later.
-const LAST_WORD: Duration = Duration::from_secs(1);
 /// After so many connections in a row that ended before anything was assured, nothing newer is written until one stands.
 const PATIENCE: u32 = 2;
 /// For one address of several.
@@ -61,7 +55,7 @@ pub struct Sender {
 
 enum Link {
     Datagrams { socket: Option<(Instant, UdpSocket)> },
-    Stream { tls: Option<(TlsConnector, ServerName<'static>)>, stream: Option<Box<dyn Stream>>, window: Window },
+    Stream { tls: Option<Connector>, stream: Option<Box<dyn Stream>>, window: Window },
 }
 
 /// What was written and may have been lost.
@@ -91,7 +85,7 @@ impl Sender {
             Transport::Tls => {
                 let name = server_name.map_or(config.host.as_str(), |server_name| server_name.name.as_str());
                 let name = ServerName::try_from(name.to_owned()).map_err(|_| tls::Invalid::ServerName)?;
-                stream(Some((TlsConnector::from(Arc::new(settings.client_config(&[])?)), name)))
+                stream(Some(Connector::new(settings.client_config(&[])?, name)))
             }
         };
         Ok(Self { host: config.host.clone(), port: config.port, policy, link })
@@ -199,11 +193,7 @@ impl Target<'_> {
     }
 
     /// A new connection on which everything in the window was written again.
-    async fn reconnect(
-        &self,
-        tls: Option<&(TlsConnector, ServerName<'static>)>,
-        window: &mut Window,
-    ) -> Result<Box<dyn Stream>, Cause> {
+    async fn reconnect(&self, tls: Option<&Connector>, window: &mut Window) -> Result<Box<dyn Stream>, Cause> {
         let mut open = self.within(self.connect(tls)).await?;
         if !window.messages.is_empty() {
             self.write(&mut open, request::joined(window.messages.iter().map(|(_, message)| message))).await?;
@@ -212,7 +202,7 @@ impl Target<'_> {
         Ok(open)
     }
 
-    async fn connect(&self, tls: Option<&(TlsConnector, ServerName<'static>)>) -> Result<Box<dyn Stream>, Cause> {
+    async fn connect(&self, tls: Option<&Connector>) -> Result<Box<dyn Stream>, Cause> {
         let mut last = Cause::Connect;
         for address in self.policy.resolve(self.host, self.port).await? {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
@@ -225,11 +215,9 @@ impl Target<'_> {
                 }
             };
             set_options(&tcp).map_err(|_| Cause::Connect)?;
-            let Some((connector, name)) = tls else { return Ok(Box::new(tcp)) };
-            let secured = connector.connect(name.clone(), tcp).await;
-            return match secured {
-                Ok(mut secured) => last_word(&mut secured).await.map(|()| Box::new(secured) as Box<dyn Stream>),
-                Err(error) => Err(Cause::find(&error).unwrap_or(Cause::Broken)),
+            return match tls {
+                None => Ok(Box::new(tcp)),
+                Some(connector) => connector.connect(tcp).await.map(|secured| Box::new(secured) as Box<dyn Stream>),
             };
         }
         Err(last)
@@ -245,27 +233,6 @@ impl Target<'_> {
         })
         .await
     }
-}
-
-/// Waits until the receiver has said what it thinks of the client certificate, or the lack of one.
-async fn last_word(secured: &mut TlsStream<TcpStream>) -> Result<(), Cause> {
-    if secured.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return Ok(());
-    }
-    let mut space = [0; 1_024];
-    let said = std::future::poll_fn(|context| {
-        let mut buffer = ReadBuf::new(&mut space);
-        match Pin::new(&mut *secured).poll_read(context, &mut buffer) {
-            // Tickets are no data; a server sends them when it has let the client in.
-            Poll::Pending if secured.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(Cause::Broken)),
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(Cause::find(&error).unwrap_or(Cause::Broken))),
-        }
-    });
-    // Not every server has something to say.
-    tokio::time::timeout(LAST_WORD, said).await.unwrap_or(Ok(()))
 }
 
 fn set_options(tcp: &TcpStream) -> std::io::Result<()> {
