@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use exporter::platform::Platform;
 use exporter::tls;
@@ -182,6 +183,21 @@ fn meant(platform: &dyn Platform, case: &Case, framed: bool) -> rfc5424::Message
     let start = if framed { shaped.bytes.iter().position(|byte| *byte == b' ').unwrap() + 1 } else { 0 };
     assert!(shaped.bytes.len() - start <= 8_000);
     rfc5424::parse(&shaped.bytes[start..]).unwrap()
+}
+
+/// Half of the time of an attempt goes to a receiver that says nothing after the handshake; the rest must do.
+#[tokio::test]
+async fn receiver_that_gives_no_tickets_is_written_to_within_a_short_timeout() {
+    for program in BOTH {
+        let authority = Authority::new("CA of the syslog servers");
+        let mut receiver = Receiver::start(program, "Tls", Some(&authority)).await;
+        let destination = receiver.destination(authority.trusted(Some(&authority)), json!({}));
+        let event = hostile();
+        let shaped = [destination.shape(&event.routed())];
+        let outcome = destination.send(&shaped, jiff::Timestamp::now(), Duration::from_secs(4)).await;
+        assert!(delivered(&outcome), "{program:?} {outcome:?}");
+        assert_eq!(received_ids(&receiver.receives(1).await), [id(&event)]);
+    }
 }
 
 /// Every event arrives once, with every field of its header, its structured data and its text as we wrote them.

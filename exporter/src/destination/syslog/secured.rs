@@ -15,38 +15,40 @@ use rustls::{ClientConfig, ProtocolVersion, SignatureScheme};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::cause::Cause;
 
-/// How long that word is waited for. It comes one round trip after the handshake; a server that gives no tickets has
-/// nothing to say, and costs this much for each connection.
+/// How long that word is waited for, and never longer than half of the attempt's time. It comes one round trip after the
+/// handshake; a server that gives no tickets (syslog-ng) has nothing to say, and costs this much for each connection.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Makes connections to one receiver.
 pub(super) struct Connector {
-    config: ClientConfig,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 impl Connector {
     pub(super) fn new(config: ClientConfig, name: ServerName<'static>) -> Self {
-        Self { config, name }
+        Self { config: Arc::new(config), name }
     }
 
-    pub(super) async fn connect(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, Cause> {
+    pub(super) async fn connect(&self, tcp: TcpStream, deadline: Instant) -> Result<TlsStream<TcpStream>, Cause> {
         let certificate = Arc::new(Noting {
             certificate: Arc::clone(&self.config.client_auth_cert_resolver),
             asked: AtomicBool::new(false),
         });
-        let mut config = self.config.clone();
+        let mut config = ClientConfig::clone(&self.config);
         config.client_auth_cert_resolver = Arc::clone(&certificate) as Arc<dyn ResolvesClientCert>;
         let secured = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), tcp).await;
         let mut secured = secured.map_err(|error| Cause::find(&error).unwrap_or(Cause::Broken))?;
         let asked = certificate.asked.load(Ordering::Relaxed);
         if asked && secured.get_ref().1.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
-            tokio::time::timeout(LAST_WORD, last_word(&mut secured)).await.unwrap_or(Ok(()))?;
+            let wait = LAST_WORD.min((deadline - Instant::now()) / 2);
+            tokio::time::timeout(wait, last_word(&mut secured)).await.unwrap_or(Ok(()))?;
         }
         Ok(secured)
     }

@@ -217,7 +217,9 @@ impl Target<'_> {
             set_options(&tcp).map_err(|_| Cause::Connect)?;
             return match tls {
                 None => Ok(Box::new(tcp)),
-                Some(connector) => connector.connect(tcp).await.map(|secured| Box::new(secured) as Box<dyn Stream>),
+                Some(connector) => {
+                    connector.connect(tcp, self.deadline).await.map(|secured| Box::new(secured) as Box<dyn Stream>)
+                }
             };
         }
         Err(last)
