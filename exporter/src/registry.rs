@@ -83,6 +83,12 @@ pub struct Invalid {
     pub problem: String,
 }
 
+impl From<invalid::Invalid> for Invalid {
+    fn from(invalid: invalid::Invalid) -> Self {
+        Self { field: invalid.field.to_owned(), problem: invalid.problem }
+    }
+}
+
 /// What is wrong, before it is known where the block is.
 enum Fault {
     Block(invalid::Invalid),
