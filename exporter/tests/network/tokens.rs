@@ -156,6 +156,21 @@ async fn authority_that_never_answers_costs_one_attempt_and_asks_nobody_twice() 
 }
 
 #[tokio::test]
+async fn client_certificate_is_for_the_destination_and_not_for_the_authority() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = |clients| Some(authority.issue("localhost", 2020..2090).server(clients));
+    let wants_one = serve(server(Some(&clients)), |_| response(204, "")).await;
+    let login = serve(server(None), |_| token(1)).await;
+    let certificate = clients.issue("exporter", 2020..2090).client();
+    let azure = Azure { ingestion: wants_one, login, tokens: Arc::default(), authority };
+    let sentinel = azure.sentinel("clientSecret", |access| access.tls.client = Some(certificate.clone()));
+    assert_eq!(send(&*sentinel, 1).await, DELIVERED);
+    let azure = Azure { login: wants_one, ..azure };
+    let sentinel = azure.sentinel("clientSecret", |access| access.tls.client = Some(certificate));
+    assert!(crate::support::retry("tls-client-certificate")(&send(&*sentinel, 1).await));
+}
+
+#[tokio::test]
 async fn client_secret_is_sent_trimmed_and_a_workloads_token_is_read_anew_each_time() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
