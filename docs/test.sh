@@ -79,6 +79,7 @@ done < <(find exporter/src -path exporter/src/destination -prune -o -name '*.rs'
 
 # The event that a page shows is the one that the encoder's test compares with: file, how to find the event in it.
 while read -r page golden filter; do
+  # shellcheck disable=SC2016 # the backticks are Markdown's
   shown=$(sed -n '/^## What arrives/,/^## /p' "docs/siem/$page.md" | sed -n '/^```json$/,/^```$/{/^```/!p}' | jq -cS .)
   real=$(sed '1,/^$/d' "exporter/tests/golden/$golden" | jq -cSs "$filter")
   if [ "$shown" = "$real" ]; then ok; else not_ok "docs/siem/$page.md shows another event than exporter/tests/golden/$golden"; fi
