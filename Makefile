@@ -23,7 +23,7 @@ build: ## Build every binary in release mode
 	cargo build --workspace --release --locked
 
 .PHONY: generate
-generate: ## Write the generated files: CRDs, event schema and samples, chart copies
+generate: ## Write the generated files: CRDs, event schema and samples, reference of events and fields, chart copies
 	@$(MAKE) -s --no-print-directory generate-into OUT=.
 
 # One recipe for writing and for checking, so that the two can not differ.
@@ -31,6 +31,7 @@ generate: ## Write the generated files: CRDs, event schema and samples, chart co
 generate-into:
 	@cargo run -q --locked -p crds --example generate -- $(OUT)/crds/yaml >/dev/null
 	@cargo run -q --locked -p events --example generate -- $(OUT)/events >/dev/null
+	@cargo run -q --locked -p exporter --example fields -- $(OUT)/docs/reference
 	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
 
 .PHONY: packages
