@@ -29,7 +29,6 @@ impl Collector {
 receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{http}"}}, grpc: {{endpoint: "127.0.0.1:{grpc}"}}}}}}}}
 exporters: {{file: {{path: "{}", flush_interval: 20ms}}}}
 service:
-  telemetry: {{metrics: {{level: none}}}}
   pipelines: {{logs: {{receivers: [otlp], exporters: [file]}}}}
 "#,
             folder.path().join("received").display()

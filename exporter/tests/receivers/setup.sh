@@ -68,7 +68,7 @@ jars() { # jars FOLDER
   local repository
   repository="$(mktemp -d)"
   mvn --quiet --batch-mode --file "$here/opensearch/pom.xml" "-Dmaven.repo.local=$repository" \
-    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies "-DoutputDirectory=$1"
+    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies "-DoutputDirectory=$1" 2>&1 | sed 's/\x1b\[[0-9;]*m//g'
   rm -rf "$repository"
 }
 
