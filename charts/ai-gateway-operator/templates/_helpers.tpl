@@ -56,10 +56,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What the operator does in a namespace that it watches. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [aigateway.dev]
-  resources: [pools, mcpservers]
+  resources: [pools, mcpservers, siemexports]
   verbs: [get, list, watch]
 - apiGroups: [aigateway.dev]
-  resources: [pools/status, mcpservers/status]
+  resources: [pools/status, mcpservers/status, siemexports/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]
