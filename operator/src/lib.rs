@@ -1,4 +1,4 @@
-//! The AI Gateway Operator: reconciles Pools and McpServers into gateways, Redis and their status.
+//! The AI Gateway Operator: reconciles Pools, McpServers and SiemExports into gateways, Redis and their status.
 //!
 //! Each kind has its folder with the five steps as files. `child` holds the one writer of children, `status` the
 //! one writer of status, `world` what the watches know, and `armor` what the gateways say.
@@ -18,6 +18,7 @@ pub mod quantity;
 pub mod references;
 pub mod retry;
 pub mod settings;
+pub mod siem_export;
 pub mod start;
 pub mod status;
 pub mod workload;

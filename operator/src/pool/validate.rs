@@ -18,6 +18,7 @@ use crate::conditions::Problem;
 use crate::mcp_server::{Credential, Fault, Programmed, collisions, validate_server};
 use crate::names::child_name;
 use crate::quantity;
+use crate::siem_export;
 use crate::world::{Lookup, Source, not_found};
 
 const DEFAULT_STREAM_BYTES: i64 = 256 << 20;
@@ -55,6 +56,8 @@ pub struct ValidatedPool {
     pub network_policy: NetworkPolicySettings,
     /// Servers in the configuration, by name.
     pub servers: Vec<Programmed>,
+    /// SiemExports in the configuration of the exporter, by name.
+    pub exports: Vec<siem_export::Programmed>,
     /// Values that Armor needs and that others own.
     pub credentials: Vec<Credential>,
     /// Whether events use the user's own hash key.
@@ -137,6 +140,7 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
             parameters: spec.audit.parameters,
             network_policy: spec.network_policy.clone(),
             servers,
+            exports: exports(&pool.name_any(), found),
             credentials,
             own_hash_key: spec.audit.hash_key_secret_ref.is_some(),
         },
@@ -367,6 +371,15 @@ fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String
     }
     programmed.sort_by(|a, b| a.name.cmp(&b.name));
     (programmed, refused, left_out)
+}
+
+/// The SiemExports of the pool as its exporter is told of them.
+fn exports(pool: &str, found: &Dereferenced) -> Vec<siem_export::Programmed> {
+    let read = found.exports.iter().filter_map(|(guard, references)| Some((guard.0.as_ref().ok()?, references)));
+    let mut exports: Vec<_> = siem_export::roster(pool, read).into_values().map(|outcome| outcome.programmed).collect();
+    exports.extend(found.malformed_exports.iter().cloned());
+    exports.sort_by(|a, b| a.name.cmp(&b.name));
+    exports
 }
 
 fn no_room(credentials: usize, document: usize) -> Option<Fault> {

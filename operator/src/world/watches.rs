@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -33,10 +33,12 @@ pub fn run(
     scope: &Arc<Scope>,
     pools: Writer<DeserializeGuard<Pool>>,
     servers: Writer<DeserializeGuard<McpServer>>,
+    exports: Writer<DeserializeGuard<SiemExport>>,
     tasks: &mut JoinSet<()>,
 ) {
     tasks.spawn(watch_pools(scope.clone(), pools));
     tasks.spawn(watch_servers(scope.clone(), servers));
+    tasks.spawn(watch_exports(scope.clone(), exports));
     for kind in Kind::ALL {
         tasks.spawn(watch_children(scope.clone(), kind));
     }
@@ -100,7 +102,9 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
         let gone = |pool: &DeserializeGuard<Pool>| {
             scope.armor.forget(&pool.uid().unwrap_or_default());
             scope.status.forget(&pool.uid().unwrap_or_default());
-            scope.wake.servers_of(&pool.namespace().unwrap_or_default(), &pool.name_any());
+            let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+            scope.wake.servers_of(&namespace, &name);
+            scope.wake.exports_of(&namespace, &name, pool.labels());
         };
         match &event {
             Event::Init => {}
@@ -116,9 +120,18 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
                 if let Ok(pool) = &pool.0 {
                     scope.status.caught_up(pool);
                 }
-                if before.is_none_or(|old| has_new_spec(old.meta(), pool.meta())) {
-                    scope.wake.pool_and_servers(&pool.namespace().unwrap_or_default(), &pool.name_any());
+                let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+                let is_new = before.as_ref().is_none_or(|old| has_new_spec(old.meta(), pool.meta()));
+                if is_new {
+                    scope.wake.pool_and_servers(&namespace, &name);
                 }
+                // SiemExports select by labels; those that selected it before have one pool less.
+                let had_labels = before.as_ref().filter(|old| old.labels() != pool.labels());
+                if is_new || had_labels.is_some() {
+                    scope.wake.pool(&namespace, &name);
+                    scope.wake.exports_of(&namespace, &name, pool.labels());
+                }
+                had_labels.inspect(|old| scope.wake.exports_of(&namespace, &name, old.labels()));
             }
             Event::Delete(pool) => gone(pool),
         }
@@ -167,6 +180,51 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
                 }
             }
             Event::Delete(server) => gone(server),
+        }
+    }
+}
+
+async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<SiemExport>>) {
+    let mut events = Box::pin(events(&scope, "SiemExport", api(&scope), config()));
+    let mut listed = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = event.modify(prune);
+        let before = known(&scope.exports, &event);
+        if let Event::Init = event {
+            listed = scope.exports.state();
+        }
+        writer.apply_watcher_event(&event);
+        let wake_pools = |export: &DeserializeGuard<SiemExport>| match &export.0 {
+            Ok(export) => scope.wake.pools_of(export),
+            // Which pool it is for can not be told.
+            Err(_) => scope.wake.pools_in(&export.namespace().unwrap_or_default()),
+        };
+        let gone = |export: &DeserializeGuard<SiemExport>| {
+            scope.status.forget(&export.uid().unwrap_or_default());
+            wake_pools(export);
+        };
+        match &event {
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => {
+                missing(&scope.exports, std::mem::take(&mut listed)).iter().for_each(|export| gone(export));
+                for export in scope.exports.state() {
+                    scope.wake.export(&export.namespace().unwrap_or_default(), &export.name_any());
+                    wake_pools(&export);
+                }
+            }
+            Event::Apply(export) => {
+                if let Ok(export) = &export.0 {
+                    scope.status.caught_up(export);
+                }
+                if before.as_ref().is_none_or(|old| has_new_spec(old.meta(), export.meta())) {
+                    scope.wake.export(&export.namespace().unwrap_or_default(), &export.name_any());
+                    wake_pools(export);
+                    if let Some(old) = before {
+                        wake_pools(&old);
+                    }
+                }
+            }
+            Event::Delete(export) => gone(export),
         }
     }
 }
@@ -283,6 +341,15 @@ where
                 {
                     scope.wake.server(&namespace, &server.name_any());
                     scope.wake.pool(&namespace, &server.spec.pool_ref.name);
+                }
+            }
+            for export in scope.exports.state() {
+                let Ok(export) = &export.0 else { continue };
+                if export.namespace().as_deref() == Some(namespace.as_str())
+                    && references::of_export(export, source, &name)
+                {
+                    scope.wake.export(&namespace, &export.name_any());
+                    scope.wake.pools_of(export);
                 }
             }
             for pool in scope.pools.state() {
