@@ -1,8 +1,10 @@
 //! The AI Gateway Operator: reconciles Pools and McpServers into gateways, Redis and their status.
 //!
 //! Each kind has its folder with the five steps as files. `child` holds the one writer of children, `status` the
-//! one writer of status, `world` what the watches know, and `armor` what the gateways say.
+//! one writer of status, `world` what the watches know, `admin` how Pods are asked, `armor` and
+//! `exporter` what they say.
 
+pub mod admin;
 pub mod armor;
 pub mod certificates;
 pub mod child;
