@@ -23,8 +23,16 @@ pub enum EventName {
     UpstreamError,
     /// Another configuration is in force.
     ConfigChange,
-    /// Events of this component were lost.
+    /// Events were lost.
     EventsDropped,
+    /// A destination has taken nothing for a while.
+    DestinationFailing,
+    /// A destination takes events again.
+    DestinationRecovered,
+    /// What a destination has not taken fills most of the stream.
+    BacklogAtRisk,
+    /// Somebody asked whether a destination works.
+    TestEvent,
 }
 
 /// Keys of events that a call caused.
@@ -60,6 +68,10 @@ impl EventName {
         Self::UpstreamError,
         Self::ConfigChange,
         Self::EventsDropped,
+        Self::DestinationFailing,
+        Self::DestinationRecovered,
+        Self::BacklogAtRisk,
+        Self::TestEvent,
     ];
 
     /// The name as it is written.
@@ -72,6 +84,10 @@ impl EventName {
             Self::UpstreamError => "upstream_error",
             Self::ConfigChange => "config_change",
             Self::EventsDropped => "events_dropped",
+            Self::DestinationFailing => "destination_failing",
+            Self::DestinationRecovered => "destination_recovered",
+            Self::BacklogAtRisk => "backlog_at_risk",
+            Self::TestEvent => "test_event",
         }
     }
 
@@ -89,9 +105,9 @@ impl EventName {
     pub const fn severities(self) -> &'static [Severity] {
         match self {
             Self::ToolCall => &[Severity::Info, Severity::Warn],
-            Self::AuthDenied | Self::RouteNotFound => &[Severity::Warn],
-            Self::UpstreamError | Self::EventsDropped => &[Severity::Error],
-            Self::ConfigChange => &[Severity::Info],
+            Self::AuthDenied | Self::RouteNotFound | Self::BacklogAtRisk => &[Severity::Warn],
+            Self::UpstreamError | Self::EventsDropped | Self::DestinationFailing => &[Severity::Error],
+            Self::ConfigChange | Self::DestinationRecovered | Self::TestEvent => &[Severity::Info],
         }
     }
 
@@ -105,6 +121,9 @@ impl EventName {
             Self::UpstreamError => &["mcp.server_name", "upstream.cause"],
             Self::ConfigChange => &["config.revision", "config.hash", "config.source"],
             Self::EventsDropped => &["dropped.count", "dropped.from", "dropped.to", "dropped.cause"],
+            Self::DestinationFailing => &["destination.name", "destination.cause"],
+            Self::DestinationRecovered | Self::BacklogAtRisk => &["destination.name"],
+            Self::TestEvent => &["destination.name", "test.id"],
         }
     }
 
@@ -115,7 +134,8 @@ impl EventName {
             Self::AuthDenied | Self::RouteNotFound => (&["client.ip"], CALL_REF),
             Self::UpstreamError => (&["http.status_code"], CALL_REF),
             Self::ConfigChange => (&["config.previous"], &[]),
-            Self::EventsDropped => (&[], &[]),
+            Self::EventsDropped => (&["destination.name"], &[]),
+            Self::DestinationFailing | Self::DestinationRecovered | Self::BacklogAtRisk | Self::TestEvent => (&[], &[]),
         };
         own.iter().chain(shared).copied()
     }

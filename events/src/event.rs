@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    AuthDenied, Component, ConfigChange, EventName, EventsDropped, Message, Moment, Record, RouteNotFound,
-    SCHEMA_VERSION, Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
+    AuthDenied, BacklogAtRisk, Component, ConfigChange, DeliveriesDropped, DestinationFailing, DestinationRecovered,
+    EventName, EventsDropped, Message, Moment, Record, RouteNotFound, SCHEMA_VERSION, Severity, TestEvent, Text,
+    TextList, ToolCall, UpstreamError, cut, limits,
 };
 
 /// Who speaks: the same for every event of an instance.
@@ -41,6 +42,11 @@ pub enum Body {
     UpstreamError(UpstreamError),
     ConfigChange(ConfigChange),
     EventsDropped(EventsDropped),
+    DeliveriesDropped(DeliveriesDropped),
+    DestinationFailing(DestinationFailing),
+    DestinationRecovered(DestinationRecovered),
+    BacklogAtRisk(BacklogAtRisk),
+    TestEvent(TestEvent),
 }
 
 /// That an event stands for several of its kind.
@@ -77,16 +83,23 @@ impl Body {
             Self::RouteNotFound(_) => EventName::RouteNotFound,
             Self::UpstreamError(_) => EventName::UpstreamError,
             Self::ConfigChange(_) => EventName::ConfigChange,
-            Self::EventsDropped(_) => EventName::EventsDropped,
+            Self::EventsDropped(_) | Self::DeliveriesDropped(_) => EventName::EventsDropped,
+            Self::DestinationFailing(_) => EventName::DestinationFailing,
+            Self::DestinationRecovered(_) => EventName::DestinationRecovered,
+            Self::BacklogAtRisk(_) => EventName::BacklogAtRisk,
+            Self::TestEvent(_) => EventName::TestEvent,
         }
     }
 
     const fn severity(&self) -> Severity {
         match self {
             Self::ToolCall(call) => call.outcome.severity(),
-            Self::AuthDenied(_) | Self::RouteNotFound(_) => Severity::Warn,
-            Self::UpstreamError(_) | Self::EventsDropped(_) => Severity::Error,
-            Self::ConfigChange(_) => Severity::Info,
+            Self::AuthDenied(_) | Self::RouteNotFound(_) | Self::BacklogAtRisk(_) => Severity::Warn,
+            Self::UpstreamError(_)
+            | Self::EventsDropped(_)
+            | Self::DeliveriesDropped(_)
+            | Self::DestinationFailing(_) => Severity::Error,
+            Self::ConfigChange(_) | Self::DestinationRecovered(_) | Self::TestEvent(_) => Severity::Info,
         }
     }
 
@@ -98,6 +111,11 @@ impl Body {
             Self::UpstreamError(event) => event.message(),
             Self::ConfigChange(_) => ConfigChange::MESSAGE,
             Self::EventsDropped(event) => event.message(),
+            Self::DeliveriesDropped(event) => event.message(),
+            Self::DestinationFailing(_) => DestinationFailing::MESSAGE,
+            Self::DestinationRecovered(_) => DestinationRecovered::MESSAGE,
+            Self::BacklogAtRisk(_) => BacklogAtRisk::MESSAGE,
+            Self::TestEvent(_) => TestEvent::MESSAGE,
         }
     }
 
@@ -109,6 +127,11 @@ impl Body {
             Self::UpstreamError(event) => event.fill(record),
             Self::ConfigChange(event) => event.fill(record),
             Self::EventsDropped(event) => event.fill(record),
+            Self::DeliveriesDropped(event) => event.fill(record),
+            Self::DestinationFailing(event) => event.fill(record),
+            Self::DestinationRecovered(event) => event.fill(record),
+            Self::BacklogAtRisk(event) => event.fill(record),
+            Self::TestEvent(event) => event.fill(record),
         }
     }
 }

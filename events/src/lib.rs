@@ -13,6 +13,7 @@
 mod call;
 mod catalogue;
 mod cut;
+mod delivery;
 mod event;
 pub mod limits;
 mod numbers;
@@ -24,6 +25,7 @@ mod vocabulary;
 
 pub use call::{Agent, Caller, Cost, ErrorCause, Outcome, Policy, Reason, ToolCall, User};
 pub use catalogue::EventName;
+pub use delivery::{BacklogAtRisk, DeliveriesDropped, DestinationFailing, DestinationRecovered, TestEvent};
 pub use event::{Body, Event, Repeat, Source};
 pub use numbers::{Millis, Moment, Usd};
 pub use operational::{AuthDenied, CallRef, ConfigChange, Dropped, EventsDropped, RouteNotFound, UpstreamError};

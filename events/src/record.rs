@@ -171,6 +171,11 @@ record! {
         dropped_from: Moment = "dropped.from",
         dropped_to: Moment = "dropped.to",
         dropped_cause: DroppedCause = "dropped.cause",
+
+        /// `SIEMEXPORT/DESTINATION`
+        destination_name: Text = "destination.name",
+        destination_cause: Text = "destination.cause",
+        test_id: Text = "test.id",
     }
 }
 

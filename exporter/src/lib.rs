@@ -2,7 +2,9 @@
 
 pub mod address;
 pub mod answer;
+pub mod api;
 pub mod cause;
+pub mod config;
 pub mod destination;
 pub mod http;
 pub mod mapping;

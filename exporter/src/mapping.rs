@@ -230,6 +230,23 @@ pub const ROWS: &[Row] = &[
     own("dropped.from"),
     own("dropped.to"),
     own("dropped.cause"),
+    own("destination.name"),
+    own("destination.cause"),
+    own("test.id"),
+];
+
+/// The keys whose values identify somebody, so that privacy may hash them; each has a row for its hash.
+pub const HASHED: [&str; 10] = [
+    "user.email",
+    "user.id",
+    "user.issuer",
+    "user.groups",
+    "user.department",
+    "client.ip",
+    "client.user_agent",
+    "session.id",
+    "agent.id",
+    "agent.name",
 ];
 
 /// Finds the rows of the keys of one event.
@@ -306,19 +323,6 @@ mod tests {
 
     const PLATFORMS: [Platform; 5] =
         [Platform::Splunk, Platform::Ecs, Platform::Datadog, Platform::Asim, Platform::Otel];
-
-    /// The keys whose values identify somebody, so that privacy may hash them.
-    const HASHED: [&str; 9] = [
-        "user.email",
-        "user.id",
-        "user.issuer",
-        "user.groups",
-        "user.department",
-        "client.ip",
-        "client.user_agent",
-        "session.id",
-        "agent.id",
-    ];
 
     fn names(target: Target) -> Vec<&'static str> {
         match target {

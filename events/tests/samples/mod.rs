@@ -5,9 +5,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use events::{
-    Agent, AuthDenied, AuthFailure, AuthMethod, Body, CallRef, Caller, Component, ConfigChange, ConfigSource, Cost,
-    Dropped, DroppedCause, ErrorCause, Event, EventsDropped, Moment, Outcome, Policy, Reason, Repeat, RouteCause,
-    RouteNotFound, Source, Text, TextList, ToolCall, UpstreamCause, UpstreamError, Usd, User, schema,
+    Agent, AuthDenied, AuthFailure, AuthMethod, BacklogAtRisk, Body, CallRef, Caller, Component, ConfigChange,
+    ConfigSource, Cost, DeliveriesDropped, DestinationFailing, DestinationRecovered, Dropped, DroppedCause, ErrorCause,
+    Event, EventsDropped, Moment, Outcome, Policy, Reason, Repeat, RouteCause, RouteNotFound, Source, TestEvent, Text,
+    TextList, ToolCall, UpstreamCause, UpstreamError, Usd, User, schema,
 };
 
 pub fn source() -> Source {
@@ -79,7 +80,7 @@ pub fn events() -> BTreeMap<&'static str, Event> {
             None,
         ),
         (
-            "events_dropped",
+            "events_dropped.armor",
             Body::EventsDropped(EventsDropped {
                 what: Dropped::Calls,
                 count: 1_204,
@@ -87,6 +88,33 @@ pub fn events() -> BTreeMap<&'static str, Event> {
                 to: moment(1_795_245_061_500),
                 cause: DroppedCause::RedisUnavailable,
             }),
+            None,
+        ),
+        (
+            "events_dropped",
+            Body::DeliveriesDropped(DeliveriesDropped {
+                destination: text("soc/splunk"),
+                count: 52,
+                from: moment(1_795_245_000_000),
+                to: moment(1_795_245_061_500),
+                cause: DroppedCause::Trimmed,
+            }),
+            None,
+        ),
+        (
+            "destination_failing",
+            Body::DestinationFailing(DestinationFailing { destination: text("soc/splunk"), cause: text("hec-4") }),
+            None,
+        ),
+        (
+            "destination_recovered",
+            Body::DestinationRecovered(DestinationRecovered { destination: text("soc/splunk") }),
+            None,
+        ),
+        ("backlog_at_risk", Body::BacklogAtRisk(BacklogAtRisk { destination: text("soc/splunk") }), None),
+        (
+            "test_event",
+            Body::TestEvent(TestEvent { destination: text("soc/splunk"), test: text("2026-11-21-a") }),
             None,
         ),
     ];

@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use daemon::redis::Settings;
 pub use group::{Claimed, Dead, Entry, Group, Lost, Opened, Read};
 pub use keys::Keys;
-pub use link::{Settings, StreamError};
+pub use link::StreamError;
 
 use link::{Link, script};
 

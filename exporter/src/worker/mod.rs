@@ -63,6 +63,8 @@ pub struct Delivery {
     pub give_up_after: Duration,
     /// What the destination holds in memory at most, in bytes.
     pub memory: usize,
+    /// Events per second at most; `None`: no limit.
+    pub rate_limit: Option<u32>,
 }
 
 impl Default for Delivery {
@@ -75,6 +77,7 @@ impl Default for Delivery {
             max_retry_interval: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
             memory: 4 << 20,
+            rate_limit: None,
         }
     }
 }

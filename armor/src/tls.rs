@@ -5,16 +5,16 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::ConfigError;
-use crate::config::load::Secrets;
 use crate::config::schema::Tls;
+use daemon::files::{ConfigError, Secrets};
+use daemon::values::FileName;
 
 /// Reads certificate and key.
 ///
 /// # Errors
 /// A file that is missing or does not hold what it should, or a key that does not fit.
 pub fn config(files: &Tls, secrets: &Secrets) -> Result<Arc<rustls::ServerConfig>, ConfigError> {
-    let invalid = |file: &crate::config::types::FileName, field, reason: &str| ConfigError::SecretInvalid {
+    let invalid = |file: &FileName, field, reason: &str| ConfigError::SecretInvalid {
         file: file.to_string(),
         field,
         reason: reason.to_owned(),

@@ -9,16 +9,16 @@ use std::time::Duration;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use super::{ConfigError, Files};
+use crate::files::{ConfigError, Files};
 
 /// How often the content is looked at without a notice.
 pub const POLL: Duration = Duration::from_millis(1500);
 /// Writing several files gives several notices; they are taken together.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// The two directories.
+/// The directory of the configuration and that of the secrets.
 pub struct Directories {
-    config: PathBuf,
+    file: PathBuf,
     secrets: PathBuf,
     notices: mpsc::Receiver<()>,
     /// Ends with this.
@@ -26,9 +26,10 @@ pub struct Directories {
 }
 
 impl Directories {
-    /// Begins to watch. That the file system tells nothing is no error.
+    /// Begins to watch; `file` is the name of the configuration in its directory. That the file system tells nothing is
+    /// no error.
     #[must_use]
-    pub fn watch(config: &Path, secrets: &Path) -> Self {
+    pub fn watch(config: &Path, file: &str, secrets: &Path) -> Self {
         let (sender, notices) = mpsc::channel(1);
         let on_event = move |event: notify::Result<notify::Event>| {
             // Reading the files is an event too.
@@ -47,7 +48,7 @@ impl Directories {
             })
             .map_err(|error| tracing::debug!(%error, "the directories are only polled"))
             .ok();
-        Self { config: config.to_owned(), secrets: secrets.to_owned(), notices, _watcher: watcher }
+        Self { file: config.join(file), secrets: secrets.to_owned(), notices, _watcher: watcher }
     }
 
     /// Waits until it is worth looking again.
@@ -66,6 +67,6 @@ impl Directories {
     /// # Errors
     /// See [`Files::read`].
     pub fn read(&self) -> Result<Files, ConfigError> {
-        Files::read(&self.config, &self.secrets)
+        Files::read(&self.file, &self.secrets)
     }
 }

@@ -1,0 +1,3 @@
+//! The exporter's API, which the operator uses.
+
+pub mod wire;
