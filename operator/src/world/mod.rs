@@ -23,6 +23,7 @@ pub use watches::run;
 
 use crate::armor::ArmorView;
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::status::StatusWriter;
@@ -53,6 +54,8 @@ pub struct Scope {
     pub materials: Materials,
     /// What Armor says.
     pub armor: Arc<ArmorView>,
+    /// The exporters.
+    pub exporter: Arc<PoolExporters>,
     /// The writer of children.
     pub applier: Applier,
     /// The writer of status.

@@ -53,6 +53,11 @@ impl Wake {
         self.servers_of(namespace, pool);
     }
 
+    /// Asks for reconciles of a Pool and of every SiemExport that selects it.
+    pub fn pool_and_exports(&self, namespace: &str, pool: &str) {
+        self.pool(namespace, pool);
+    }
+
     /// Asks for reconciles of every McpServer that names a Pool.
     pub fn servers_of(&self, namespace: &str, pool: &str) {
         for server in self.known_servers.state() {

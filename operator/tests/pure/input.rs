@@ -8,9 +8,10 @@ use crds::{McpServer, Pool};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use operator::mcp_server::References;
+use operator::mcp_server::{Credential, References};
 use operator::pool::{Dereferenced, LiveRedis, references_of};
 use operator::settings::{Cli, Command, Settings};
+use operator::siem_export::Programmed;
 use operator::world::{Lookup, Material, Source};
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +23,17 @@ pub struct Input {
     pub servers: Vec<McpServer>,
     secrets: BTreeMap<String, (Arc<Material>, BTreeMap<String, String>)>,
     config_maps: BTreeMap<String, Arc<Material>>,
+    exports: Vec<Export>,
+}
+
+/// What a SiemExport comes to: `kind: Programmed`.
+#[derive(Deserialize)]
+struct Export {
+    export: exporter::config::Export,
+    #[serde(default)]
+    keep: Vec<String>,
+    #[serde(default)]
+    credentials: BTreeMap<String, String>,
 }
 
 impl Input {
@@ -53,10 +65,30 @@ impl Input {
                         .config_maps
                         .insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
                 }
+                "Programmed" => input.exports.push(serde_json::from_value(value).unwrap()),
                 other => panic!("no such kind in a golden input: {other}"),
             }
         }
         input
+    }
+
+    /// What the exporter of the pool is told and given.
+    pub fn exports(&self) -> Vec<Programmed> {
+        let programmed = |one: &Export| Programmed {
+            name: one.export.name.clone(),
+            export: one.export.clone(),
+            keep: one.keep.clone(),
+            credentials: one
+                .credentials
+                .iter()
+                .map(|(file, value)| Credential {
+                    file: file.clone(),
+                    origin: format!("{file}:1"),
+                    value: value.clone().into_bytes().into(),
+                })
+                .collect(),
+        };
+        self.exports.iter().map(programmed).collect()
     }
 
     /// What the pool's references lead to.
@@ -104,6 +136,8 @@ pub fn settings() -> Settings {
         "run",
         "--armor-image",
         "armor:test",
+        "--exporter-image",
+        "exporter:test",
         "--redis-image",
         "redis:test",
         "--namespace",
