@@ -54,7 +54,7 @@ PROFILE ?= release
 .PHONY: images
 images: ## Build the images of the local cluster (PROFILE=release or debug)
 	@quiet=-q; if [ -t 2 ]; then quiet=; fi; \
-	cargo build $$quiet $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor
+	cargo build $$quiet $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor -p exporter
 	@PROFILE=$(PROFILE) e2e/images/build.sh >/dev/null
 
 .PHONY: demo

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::armor::{ArmorView, Observer};
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -39,7 +40,7 @@ struct Context {
 /// Builds a scope and runs it until `stop`, or until one of its tasks ends.
 ///
 /// # Errors
-/// When the HTTP client for Armor can not be set up.
+/// When the HTTP client for Armor and the exporter can not be set up.
 pub async fn run(
     client: Client,
     namespace: Option<String>,
@@ -57,13 +58,13 @@ pub async fn run(
     let pods = Arc::new(Cache::default());
     let armor = Arc::new(ArmorView::default());
     let observer = Observer::new(client.clone(), armor.clone(), pods.clone(), wake.clone(), metrics.clone())?;
+    let exporter = Arc::new(PoolExporters::new(client.clone(), pods.clone(), wake.clone(), metrics.clone())?);
     let scope = Arc::new(Scope {
         namespace,
         settings: settings.clone(),
         pools,
         servers,
         exports,
-        exporter: Arc::new(siem_export::NoExporters),
         applier: Applier::new(client.clone(), children.clone(), metrics.clone()),
         children,
         pods,
@@ -72,6 +73,7 @@ pub async fn run(
         storage_classes: Cache::default(),
         materials: Materials::new(client.clone()),
         armor,
+        exporter,
         status: StatusWriter::new(client.clone(), metrics.clone()),
         wake,
         metrics,
@@ -94,7 +96,9 @@ pub async fn run(
     tokio::select! {
         () = &mut queues => {}
         () = housekeeping(&context) => {}
+        // Both end at a stop alone.
         () = observer.run(stop.clone()) => queues.await,
+        () = scope.exporter.run(stop.clone()) => queues.await,
         Some(_) = watches.join_next() => tracing::error!("a watch ended"),
     }
     Ok(())

@@ -12,8 +12,9 @@ use kube::ResourceExt;
 use super::build::{Configuration, PoolResources};
 use super::validate::{Outcome, Redis};
 use crate::armor::{Desired, Replica};
-use crate::child::{Applied, ApplyError, WorkloadStatus};
+use crate::child::{Applied, ApplyError, Kind, WorkloadStatus};
 use crate::conditions::{Conditions, Problem};
+use crate::exporter;
 use crate::mcp_server::{Fault, Health, health};
 use crate::names::{child_name, selector};
 use crate::settings::Settings;
@@ -50,6 +51,10 @@ pub struct Built<'a> {
     pub replicas: Option<&'a BTreeMap<String, Replica>>,
     /// What they should run.
     pub desired: Option<&'a Desired>,
+    /// What the exporters should run, and their answers; `None` where there are none, or nobody has looked yet.
+    pub exporters: Option<(&'a exporter::Desired, &'a BTreeMap<String, exporter::Replica>)>,
+    /// Whether the cluster has the kind PodMonitor for the operator.
+    pub pod_monitors_served: bool,
     /// Pods of the pool.
     pub pods: &'a [PodState],
     /// Whether a volume without a class finds one.
@@ -63,6 +68,8 @@ pub struct Live {
     pub armor: WorkloadStatus,
     /// The StatefulSet of Redis, where the operator runs one.
     pub redis: Option<WorkloadStatus>,
+    /// The Deployment of the exporter, where there is one, and what it should run.
+    pub exporter: Option<(WorkloadStatus, exporter::Desired)>,
     /// Pods of the pool.
     pub pods: Vec<PodState>,
     /// What the gateways should run; `None` where nothing was ever made.
@@ -95,11 +102,23 @@ pub fn refused(facts: &Facts<'_>, fault: &Fault, live: &Live) -> PoolStatus {
         Some(_) => workload_condition(&mut conditions, "ArmorReady", "Armor", &live.armor, replicas, trouble("armor")),
         None => conditions.keep("ArmorReady"),
     }
+    let exporter = live.exporter.as_ref().map(|(status, _)| status);
+    if let Some(status) = exporter {
+        workload_condition(&mut conditions, "ExporterReady", "Exporter", status, status.desired, trouble("exporter"));
+    }
     conditions.keep("ConfigInSync");
     conditions.keep("AuthorizationOpen");
-    let components = previous.components.iter().map(|component| {
+    if conditions.previous("Monitored").is_some() {
+        conditions.keep("Monitored");
+    }
+    let there = |component: &&Component| component.name != "exporter" || exporter.is_some();
+    let components = previous.components.iter().filter(there).map(|component| {
         let (type_, desired, ready) = match component.name.as_str() {
             "armor" => ("ArmorReady", replicas, live.armor.ready),
+            "exporter" => {
+                let (desired, ready) = exporter.map_or((component.desired, component.ready), |e| (e.desired, e.ready));
+                ("ExporterReady", desired, ready)
+            }
             _ => ("RedisReady", component.desired, live.redis.as_ref().map_or(component.ready, |redis| redis.ready)),
         };
         let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
@@ -131,7 +150,8 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     let pool = &built.outcome.pool;
     let mut conditions = Conditions::new(&facts.previous.conditions, facts.pool.metadata.generation, facts.now.clone());
 
-    let blocking = built.errors.iter().find(|error| !error.is_transient());
+    let monitoring = |error: &&ApplyError| error.key().kind == Kind::PodMonitor;
+    let blocking = built.errors.iter().find(|error| !error.is_transient() && !monitoring(error));
     let not_applied = blocking.map(|error| Problem::new(error.reason(), error.to_string()));
     let accepted = if facts.pool.spec.paused { "Paused" } else { "Accepted" };
     let said = if facts.pool.spec.paused {
@@ -150,15 +170,26 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     }
     let armor = built.resources.deployment.workload();
     workload_condition(&mut conditions, "ArmorReady", "Armor", &armor, pool.replicas, trouble(built.pods, "armor"));
+    let exporter = built.resources.exporter.as_ref().map(|exporter| exporter.deployment.workload());
+    if let Some(status) = &exporter {
+        let (replicas, trouble) = (pool.exporter_replicas, trouble(built.pods, "exporter"));
+        workload_condition(&mut conditions, "ExporterReady", "Exporter", status, replicas, trouble);
+    }
     config_in_sync(&mut conditions, built, pool.replicas);
     let open = "Every caller who is let in may call every tool of the pool.";
     conditions.set("AuthorizationOpen", Some(true), "NoPersonas", open);
 
-    let components = components(facts, built, &conditions, redis.as_ref(), &armor);
+    if pool.pod_monitors {
+        let failed = built.errors.iter().find(|error| !error.is_transient() && monitoring(error));
+        monitored(&mut conditions, built.pod_monitors_served, failed);
+    }
+
+    let components = components(facts, built, &conditions, redis.as_ref(), &armor, exporter.as_ref());
     let degraded = components.iter().filter(|component| component.health == "Degraded");
     // The one that is away longest decides.
     let since = degraded.map(|component| elapsed(&component.since, &facts.now)).max();
-    let untrue = conditions.first_untrue(&["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady"]).cloned();
+    let needed = ["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady", "ExporterReady"];
+    let untrue = conditions.first_untrue(&needed).cloned();
     match &untrue {
         None => conditions.set("Ready", Some(true), "Ready", "The pool takes calls."),
         Some(cause) => {
@@ -167,9 +198,14 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
         }
     }
     let broken_spec = conditions.first_untrue(&["Accepted", "ResolvedRefs"]).is_some();
-    let stuck = armor.deadline_exceeded && armor.current;
+    let is_stuck = |status: &WorkloadStatus| status.deadline_exceeded && status.current;
+    let stuck = match &exporter {
+        _ if is_stuck(&armor) => Some(("Armor", "armor")),
+        Some(exporter) if is_stuck(exporter) => Some(("the exporter", "exporter")),
+        _ => None,
+    };
     let never_ready = components.iter().any(|component| component.health == "Progressing");
-    let phase = if broken_spec || stuck || since.is_some_and(|since| since >= GRACE) {
+    let phase = if broken_spec || stuck.is_some() || since.is_some_and(|since| since >= GRACE) {
         Phase::Error
     } else if never_ready {
         Phase::Pending
@@ -178,8 +214,8 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     };
     let (reason, message) = match (&untrue, stuck) {
         (Some(cause), _) => (cause.reason.clone(), cause.message.clone()),
-        (None, true) => ("RolloutStuck".to_owned(), rollout_stuck(built)),
-        (None, false) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
+        (None, Some(component)) => ("RolloutStuck".to_owned(), rollout_stuck(built, component)),
+        (None, None) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
     };
     let counts = counts(facts, built);
     let status = PoolStatus {
@@ -362,9 +398,9 @@ fn external_redis(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_re
     conditions.set(type_, Some(false), "RedisUnreachable", message);
 }
 
-fn rollout_stuck(built: &Built<'_>) -> String {
-    let why = trouble(built.pods, "armor").map_or_else(String::new, |problem| format!(": {}", problem.message));
-    format!("the rollout of Armor makes no progress{why}. The replicas of before go on; correct the spec")
+fn rollout_stuck(built: &Built<'_>, (name, component): (&str, &str)) -> String {
+    let why = trouble(built.pods, component).map_or_else(String::new, |problem| format!(": {}", problem.message));
+    format!("the rollout of {name} makes no progress{why}. The replicas of before go on; correct the spec")
 }
 
 fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
@@ -383,8 +419,19 @@ fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_re
         let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
         return conditions.set(type_, Some(false), "Rejected", message);
     }
-    let behind = replicas.values().filter(|replica| !replica.in_sync(desired)).count();
-    let unreachable = replicas.values().filter(|replica| replica.unreachable.is_some()).count();
+    if let Some(cause) = exporter_refuses(built) {
+        let message = format!("The exporter refuses the configuration and goes on with its last good one: {cause}");
+        return conditions.set(type_, Some(false), "Rejected", message);
+    }
+    let (mut behind, mut unreachable) = (0, 0);
+    let exporters = built.exporters.iter().flat_map(|(desired, replicas)| {
+        replicas.values().map(|replica| (replica.in_sync(desired), replica.0.is_err()))
+    });
+    let gateways = replicas.values().map(|replica| (replica.in_sync(desired), replica.unreachable.is_some()));
+    for (in_sync, silent) in gateways.chain(exporters) {
+        behind += u32::from(!in_sync);
+        unreachable += u32::from(silent);
+    }
     match (behind, unreachable) {
         (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
         (behind, unreachable) if behind == unreachable => {
@@ -406,6 +453,27 @@ fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_re
     }
 }
 
+/// Why an exporter does not run the newest configuration, where it says so.
+fn exporter_refuses<'a>(built: &Built<'a>) -> Option<&'a str> {
+    let (desired, replicas) = built.exporters?;
+    replicas.values().filter(|replica| !replica.in_sync(desired)).find_map(exporter::Replica::error)
+}
+
+/// Whether there are PodMonitors, for a pool that asks for them. The pool works without.
+fn monitored(conditions: &mut Conditions<'_>, served: bool, failed: Option<&ApplyError>) {
+    let type_ = "Monitored";
+    if !served {
+        let message = "the cluster has no kind PodMonitor of monitoring.coreos.com, or the operator has no rights on it: install the \
+                       Prometheus operator and set rbac.podMonitors in the chart, or set spec.metrics.podMonitor: false; the pool \
+                       works without";
+        return conditions.set(type_, Some(false), "PodMonitorUnavailable", message);
+    }
+    match failed {
+        Some(error) => conditions.set(type_, Some(false), error.reason(), error.to_string()),
+        None => conditions.set(type_, Some(true), "Monitored", "The PodMonitors are there."),
+    }
+}
+
 /// Health of each component: `Progressing` until it was ready once, `Degraded` when it was and is not.
 fn components(
     facts: &Facts<'_>,
@@ -413,6 +481,7 @@ fn components(
     conditions: &Conditions<'_>,
     redis: Option<&WorkloadStatus>,
     armor: &WorkloadStatus,
+    exporter: Option<&WorkloadStatus>,
 ) -> Vec<Component> {
     let pool = &built.outcome.pool;
     let one = |name: &str, type_: &str, desired: i32, ready: i32, image: Option<String>| {
@@ -428,6 +497,10 @@ fn components(
             components.push(one("redis", "RedisReady", 1, status.ready, Some(image)));
         }
         _ => components.push(one("redis", "RedisReady", 0, 0, None)),
+    }
+    if let Some(status) = exporter {
+        let image = pool.exporter.image.clone().unwrap_or_else(|| facts.settings.exporter_image.clone());
+        components.push(one("exporter", "ExporterReady", pool.exporter_replicas, status.ready, Some(image)));
     }
     components
 }

@@ -29,7 +29,7 @@ use crate::retry;
 use crate::world::Scope;
 
 pub use dereference::{Read, Served, exports as read_exports, malformed as read_malformed};
-pub use exporter::{Exporters, NoExporters, NoTest};
+pub use exporter::Tester;
 pub use sharing::{HOSTS_ANNOTATION, SHARED_LABEL};
 pub use validate::{Outcome, Programmed, References, id, roster, selects, validate};
 

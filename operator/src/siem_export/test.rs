@@ -12,8 +12,9 @@ use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::exporter::{Exporters, NoTest};
+use super::exporter::Tester;
 use super::words;
+use crate::exporter::Unavailable;
 
 /// Names of the destinations whose test has no result yet.
 pub fn due<'a>(export: &'a SiemExport, previous: &SiemExportStatus) -> Vec<&'a str> {
@@ -37,16 +38,16 @@ pub async fn run(
     export: &SiemExport,
     due: &[&str],
     pools: &[Pool<'_>],
-    exporters: &dyn Exporters,
+    tester: &dyn Tester,
     now: impl Fn() -> Time,
-) -> (BTreeMap<String, LastTest>, Option<NoTest>) {
+) -> (BTreeMap<String, LastTest>, Option<Unavailable>) {
     let Some(test) = &export.spec.test else { return Default::default() };
     let name = export.name_any();
     let one = |destination: &str| {
         let (name, destination, id) = (name.clone(), destination.to_owned(), test.id.clone());
         async move {
-            let asked = join_all(pools.iter().map(|(_, uid)| exporters.test(uid, &name, &destination, &id))).await;
-            let results: Result<Vec<wire::TestResult>, NoTest> = asked.into_iter().collect();
+            let asked = join_all(pools.iter().map(|(_, uid)| tester.test(uid, &name, &destination, &id))).await;
+            let results: Result<Vec<wire::TestResult>, Unavailable> = asked.into_iter().collect();
             (destination, results)
         }
     };

@@ -24,9 +24,10 @@ pub use watches::run;
 
 use crate::armor::ArmorView;
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::siem_export::{self, Exporters};
+use crate::siem_export;
 use crate::status::StatusWriter;
 
 /// One scope of namespaces: all, or a single one. References never leave a namespace, so scopes are independent.
@@ -57,8 +58,8 @@ pub struct Scope {
     pub materials: Materials,
     /// What Armor says.
     pub armor: Arc<ArmorView>,
-    /// What the exporters say.
-    pub exporter: Arc<dyn Exporters>,
+    /// The exporters.
+    pub exporter: Arc<PoolExporters>,
     /// The writer of children.
     pub applier: Applier,
     /// The writer of status.

@@ -77,13 +77,6 @@ impl Wake {
         }
     }
 
-    /// Asks for reconciles of every SiemExport that is for a pool, for whoever does not know its labels.
-    pub fn exports_of_pool(&self, namespace: &str, pool: &str) {
-        let known = self.known_pools.get(&ObjectRef::new(pool).within(namespace));
-        let labels = known.map(|pool| pool.labels().clone()).unwrap_or_default();
-        self.exports_of(namespace, pool, &labels);
-    }
-
     /// Asks for reconciles of every pool that a SiemExport is for, and of their other SiemExports: where the room of a
     /// pool's exporter ends, one changes what becomes of another.
     pub fn pools_of(&self, export: &SiemExport) {
@@ -110,6 +103,14 @@ impl Wake {
     pub fn pool_and_servers(&self, namespace: &str, pool: &str) {
         self.pool(namespace, pool);
         self.servers_of(namespace, pool);
+    }
+
+    /// Asks for reconciles of a Pool and of every SiemExport that is for it.
+    pub fn pool_and_exports(&self, namespace: &str, pool: &str) {
+        self.pool(namespace, pool);
+        let known = self.known_pools.get(&ObjectRef::new(pool).within(namespace));
+        let labels = known.map(|pool| pool.labels().clone()).unwrap_or_default();
+        self.exports_of(namespace, pool, &labels);
     }
 
     /// Asks for reconciles of every McpServer that names a Pool.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::{McpServer, Pool, SiemExport};
 use futures::{Stream, StreamExt};
@@ -27,6 +28,9 @@ use crate::references;
 
 /// A watch is renewed this often, which is also how soon a dead connection is noticed.
 const WATCH_SECONDS: u32 = 60;
+
+/// Between two looks whether the cluster has an optional kind by now, where something asks for it.
+const LOOK_FOR_KIND: Duration = Duration::from_secs(30);
 
 /// Starts every watch of a scope. They run until the set is dropped or aborted.
 pub fn run(
@@ -101,6 +105,7 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
         writer.apply_watcher_event(&event);
         let gone = |pool: &DeserializeGuard<Pool>| {
             scope.armor.forget(&pool.uid().unwrap_or_default());
+            scope.exporter.forget(&pool.uid().unwrap_or_default());
             scope.status.forget(&pool.uid().unwrap_or_default());
             let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
             scope.wake.servers_of(&namespace, &name);
@@ -269,17 +274,63 @@ async fn watch_children(scope: Arc<Scope>, kind: Kind) {
         Some(namespace) => Api::namespaced_with(scope.client.clone(), namespace, &resource),
         None => Api::all_with(scope.client.clone(), &resource),
     };
+    loop {
+        watch_served(&scope, kind, api.clone()).await;
+        if scope.children.set_unserved(kind) {
+            tracing::info!(kind = kind.as_str(), "the cluster does not give this kind to the operator");
+            wake_monitored(&scope);
+        }
+        // While no Pool asks for it, nobody needs to know whether it is there by now.
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_FOR_KIND, LOOK_FOR_KIND);
+        loop {
+            look.tick().await;
+            if monitored(&scope).next().is_some() {
+                break;
+            }
+        }
+    }
+}
+
+/// Pools that ask for PodMonitors.
+fn monitored(scope: &Scope) -> impl Iterator<Item = Arc<DeserializeGuard<Pool>>> {
+    let wants = |pool: &Pool| pool.spec.metrics.as_ref().is_some_and(|metrics| metrics.pod_monitor);
+    scope.pools.state().into_iter().filter(move |guard| guard.0.as_ref().is_ok_and(wants))
+}
+
+fn wake_monitored(scope: &Scope) {
+    for pool in monitored(scope) {
+        scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
+    }
+}
+
+/// Whether a watch can not work because the kind is not there, or not for the operator.
+fn is_unserved(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => return false,
+    };
+    matches!(code, 403 | 404)
+}
+
+/// Watches children of a kind; ends when it is an optional one that is not served.
+async fn watch_served(scope: &Arc<Scope>, kind: Kind, api: Api<DynamicObject>) {
     let metrics = scope.metrics.clone();
     let mut stream = Box::pin(watcher(api, managed()).default_backoff());
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => event,
+            Err(error) if kind.is_optional() && is_unserved(&error) => return,
             Err(error) => {
                 metrics.watch_failed(kind.as_str());
                 tracing::warn!(kind = kind.as_str(), %error, "watch failed; it is tried again");
                 continue;
             }
         };
+        if matches!(event, Event::InitDone) && scope.children.set_served(kind) {
+            wake_monitored(scope);
+        }
         let keyed = map(event, |object: DynamicObject| {
             let key = ChildKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
             serde_json::to_value(&object).ok().map(|live| (key, live))
@@ -305,8 +356,10 @@ async fn watch_pods(scope: Arc<Scope>) {
                 continue;
             }
             scope.wake.pool(&namespace, &pod.pool);
-            if let Some(owner) = scope.pools.get(&ObjectRef::new(&pod.pool).within(&namespace)) {
-                scope.armor.hurry(&owner.uid().unwrap_or_default());
+            let Some(owner) = scope.pools.get(&ObjectRef::new(&pod.pool).within(&namespace)) else { continue };
+            match pod.component.as_ref() {
+                "exporter" => scope.exporter.hurry(&owner.uid().unwrap_or_default()),
+                _ => scope.armor.hurry(&owner.uid().unwrap_or_default()),
             }
         }
     }

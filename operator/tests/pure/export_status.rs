@@ -11,8 +11,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator::conditions::Problem;
+use operator::exporter::Unavailable;
 use operator::siem_export::status::{Facts, PoolFacts, status};
-use operator::siem_export::{Exporters, NoTest, test, validate};
+use operator::siem_export::{Tester, test, validate};
 
 use crate::input::Input;
 
@@ -294,22 +295,14 @@ struct Scripted {
     results: BTreeMap<&'static str, wire::TestOutcome>,
 }
 
-impl Exporters for Scripted {
-    fn observe(&self, _: &str) -> Option<Arc<wire::Destinations>> {
-        None
-    }
-
-    fn is_programmed(&self, _: &str, _: &str, _: &str, _: i64) -> Option<bool> {
-        Some(true)
-    }
-
+impl Tester for Scripted {
     fn test<'a>(
         &'a self,
         pool: &'a str,
         export: &'a str,
         destination: &'a str,
         id: &'a str,
-    ) -> BoxFuture<'a, Result<wire::TestResult, NoTest>> {
+    ) -> BoxFuture<'a, Result<wire::TestResult, Unavailable>> {
         self.asked.lock().unwrap().push(format!("{pool} {export}/{destination} {id}"));
         let result = self.results.get(pool).copied();
         let result = result.map(|result| wire::TestResult {
@@ -319,7 +312,7 @@ impl Exporters for Scripted {
             field: None,
             milliseconds: pool.len() as u64,
         });
-        Box::pin(std::future::ready(result.ok_or(NoTest("no answer".into()))))
+        Box::pin(std::future::ready(result.ok_or(Unavailable::NoPod)))
     }
 }
 

@@ -8,9 +8,10 @@ use crds::{McpServer, Pool, SiemExport};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use operator::mcp_server::References;
+use operator::mcp_server::{Credential, References};
 use operator::pool::{Dereferenced, LiveRedis, references_of};
 use operator::settings::{Cli, Command, Settings};
+use operator::siem_export::Programmed;
 use operator::world::{Lookup, Material, Source};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +24,17 @@ pub struct Input {
     pub exports: Vec<SiemExport>,
     secrets: BTreeMap<String, (Arc<Material>, BTreeMap<String, String>)>,
     config_maps: BTreeMap<String, Arc<Material>>,
+    programmed: Vec<Export>,
+}
+
+/// What a SiemExport comes to: `kind: Programmed`.
+#[derive(Deserialize)]
+struct Export {
+    export: exporter::config::Export,
+    #[serde(default)]
+    keep: Vec<String>,
+    #[serde(default)]
+    credentials: BTreeMap<String, String>,
 }
 
 impl Input {
@@ -56,6 +68,7 @@ impl Input {
                         .config_maps
                         .insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
                 }
+                "Programmed" => input.programmed.push(serde_json::from_value(value).unwrap()),
                 other => panic!("no such kind in a golden input: {other}"),
             }
         }
@@ -73,6 +86,25 @@ impl Input {
                 .map(|name| (name.to_owned(), self.config_maps.get(name).cloned()))
                 .collect(),
         }
+    }
+
+    /// What the exporter of the pool is told and given.
+    pub fn exports(&self) -> Vec<Programmed> {
+        let programmed = |one: &Export| Programmed {
+            name: one.export.name.clone(),
+            export: one.export.clone(),
+            keep: one.keep.clone(),
+            credentials: one
+                .credentials
+                .iter()
+                .map(|(file, value)| Credential {
+                    file: file.clone(),
+                    origin: format!("{file}:1"),
+                    value: value.clone().into_bytes().into(),
+                })
+                .collect(),
+        };
+        self.programmed.iter().map(programmed).collect()
     }
 
     /// What the pool's references lead to.
@@ -124,6 +156,8 @@ pub fn settings() -> Settings {
         "run",
         "--armor-image",
         "armor:test",
+        "--exporter-image",
+        "exporter:test",
         "--redis-image",
         "redis:test",
         "--namespace",
