@@ -310,8 +310,19 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
     match (record.event, record.status) {
         (_, Some(Status::Success)) => Some("success"),
         (_, Some(Status::Error | Status::Blocked | Status::RateLimited)) => Some("failure"),
-        (EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound, None) => Some("failure"),
-        (EventName::ToolCall | EventName::ConfigChange | EventName::EventsDropped, None) => None,
+        (
+            EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound | EventName::DestinationFailing,
+            None,
+        ) => Some("failure"),
+        (EventName::DestinationRecovered, None) => Some("success"),
+        (
+            EventName::ToolCall
+            | EventName::ConfigChange
+            | EventName::EventsDropped
+            | EventName::BacklogAtRisk
+            | EventName::TestEvent,
+            None,
+        ) => None,
     }
 }
 

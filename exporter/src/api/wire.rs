@@ -118,9 +118,9 @@ impl State {
 pub struct Replay {
     /// Of the spec.
     pub id: String,
-    /// Events that were put in the queue again.
-    pub queued: u64,
-    /// Whether all were.
+    /// Events that the platform has taken again.
+    pub delivered: u64,
+    /// Whether all are done with.
     pub done: bool,
 }
 

@@ -11,7 +11,7 @@ use redis::{FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use tokio::time::timeout;
 
 /// For a connection and its handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For one script; a page of entries is a few megabytes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -85,7 +85,10 @@ macro_rules! script {
 }
 pub(super) use script;
 
-async fn bounded<T>(step: &'static str, call: impl Future<Output = RedisResult<T>>) -> Result<T, StreamError> {
+pub(super) async fn bounded<T>(
+    step: &'static str,
+    call: impl Future<Output = RedisResult<T>>,
+) -> Result<T, StreamError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) if source.code() == Some("NOGROUP") => Err(StreamError::NoGroup),

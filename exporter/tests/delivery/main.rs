@@ -65,6 +65,7 @@ fn webhook(url: &str) -> Arc<dyn Platform> {
         outcome: webhook::answer::outcome,
         limits: webhook::request::LIMITS,
         assurance: Assurance::Accepted,
+        max_give_up_after: None,
         sender: Sender::new(&tls, None, policy).unwrap(),
     })
 }

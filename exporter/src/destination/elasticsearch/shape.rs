@@ -50,6 +50,9 @@ fn categories(record: &Record) -> (Option<&'static str>, &'static str) {
         (EventName::AuthDenied, _) => (Some(r#"["authentication"]"#), r#"["info"]"#),
         (EventName::RouteNotFound | EventName::UpstreamError, _) => (Some(r#"["api"]"#), r#"["error"]"#),
         (EventName::ConfigChange, _) => (Some(r#"["configuration"]"#), r#"["change"]"#),
-        (EventName::EventsDropped, _) => (None, r#"["error"]"#),
+        (EventName::EventsDropped | EventName::DestinationFailing | EventName::BacklogAtRisk, _) => {
+            (None, r#"["error"]"#)
+        }
+        (EventName::DestinationRecovered | EventName::TestEvent, _) => (None, r#"["info"]"#),
     }
 }
