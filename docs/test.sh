@@ -11,8 +11,8 @@ not_ok() { failed=$((failed + 1)); echo "FAILED: $1" >&2; }
 # Everything in capitals-in-the-middle between quotes in these places is a reason, apart from the words below.
 sources=(operator/src/pool operator/src/mcp_server operator/src/siem_export operator/src/world/material.rs operator/src/world/pods.rs operator/src/child/apply.rs operator/src/conditions.rs)
 # Condition types, kinds, fields of Kubernetes, kubelet's words and metric labels.
-others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
-|Armor|Redis|HTTP|TCP|McpServer|Pool|SiemExport|Sent|Stored|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget
+others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ExporterReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
+|Armor|Redis|Exporter|HTTP|TCP|McpServer|Pool|SiemExport|Sent|Stored|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget|PodMonitor
 |PersistentVolumeClaim|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
 |CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|RunContainerError
 |RollingUpdate|AlwaysAllow|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP

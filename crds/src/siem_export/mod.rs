@@ -290,8 +290,11 @@ pub struct Override {
 /// What is taken out of the events before any destination sees them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.hash) || self.hash.size() == 0 || has(self.hashKeySecretRef)").message("spec.privacy.hash needs a key for its hashes: name one in spec.privacy.hashKeySecretRef"),
+)]
 pub struct Privacy {
-    /// Keys whose values are replaced by a keyed hash, such as `user.email`.
+    /// Keys that identify somebody, such as `user.email`: their values are replaced by keyed hashes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
     pub hash: Vec<String>,
@@ -299,7 +302,7 @@ pub struct Privacy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 64)))]
     pub drop: Vec<String>,
-    /// Key of the hashes, at least 16 bytes: the same one for several pools makes their hashes comparable. Default: the pool's.
+    /// Key of the hashes, at least 16 bytes; needed with `hash`. The same one for several exports makes their hashes comparable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_key_secret_ref: Option<SecretKeyRef>,
 }

@@ -91,8 +91,11 @@ async fn answer<T: DeserializeOwned>(request: RequestBuilder, path: &str, token:
             return Err(Failure::Unexpected(format!("/{path} answers more than {MAX_BODY} bytes")));
         }
     }
-    serde_json::from_slice(&body)
-        .map_err(|error| Failure::Unexpected(format!("/{path} answers something unexpected: {error}")))
+    serde_json::from_slice(&body).map_err(|error| {
+        // The words of the error would quote the answer.
+        let (line, column) = (error.line(), error.column());
+        Failure::Unexpected(format!("/{path} answers something unexpected in line {line}, column {column}"))
+    })
 }
 
 fn broken(error: &reqwest::Error) -> Failure {
@@ -103,4 +106,70 @@ fn broken(error: &reqwest::Error) -> Failure {
     } else {
         "the connection broke"
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::response::IntoResponse;
+    use axum::routing::{get, post};
+    use axum::{Json, Router};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A Pod on a port of its own; it goes with the test's runtime.
+    async fn pod() -> u16 {
+        let guarded = |headers: HeaderMap| async move {
+            match headers.get("authorization").is_some_and(|value| value == "Bearer good") {
+                true => Json(json!({"n": 7})).into_response(),
+                false => StatusCode::UNAUTHORIZED.into_response(),
+            }
+        };
+        let app = Router::new()
+            .route("/v1/guarded", get(guarded))
+            .route("/text", get(|| async { "planted" }))
+            .route("/long", get(|| async { vec![b' '; MAX_BODY + 1] }))
+            .route("/echo", post(|Json(body): Json<Value>| async { Json(body) }))
+            .route("/silent", get(std::future::pending::<()>));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        port
+    }
+
+    fn http() -> Http {
+        // The first test to come here installs it for all.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Http::new().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_parsed_and_every_other_is_a_failure_without_its_words() {
+        let (http, port) = (http(), pod().await);
+        let get = async |path: &str, token: &str| -> Result<Value, Failure> {
+            http.get(("127.0.0.1", port), path, &SecretString::from(token)).await
+        };
+        assert_eq!(get("v1/guarded", "good").await.unwrap(), json!({"n": 7}));
+        let refused = get("v1/guarded", "bad").await.unwrap_err();
+        assert!(refused.is_unauthorized());
+        assert_eq!(refused.to_string(), "/v1/guarded answers HTTP 401");
+        let text = get("text", "good").await.unwrap_err();
+        assert_eq!(text.to_string(), "/text answers something unexpected in line 1, column 1");
+        assert!(get("long", "good").await.unwrap_err().to_string().contains("more than 4194304 bytes"));
+        assert_eq!(get("silent", "good").await.unwrap_err().to_string(), "no answer in time");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let none: Result<Value, _> = http.get(("127.0.0.1", free), "text", &SecretString::from("good")).await;
+        assert_eq!(none.unwrap_err().to_string(), "connection refused");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_sent_as_json() {
+        let (http, port) = (http(), pod().await);
+        let body = json!([{"event": "pool_created"}]);
+        let token = SecretString::from("good");
+        let answer: Value =
+            http.post(("127.0.0.1", port), "echo", &token, &body, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(answer, body);
+    }
 }

@@ -190,7 +190,8 @@ impl Task<Desired, Replica> for PoolExporters {
                 }));
                 // A replica that does not answer can not be behind: it will start with the newest configuration.
                 if let (Ok(_), false, Some(revision)) = (&replica.0, replica.in_sync(desired), &desired.revision) {
-                    self.nudges.touch(&desired.namespace, &name, &pod, revision, &look.since).await;
+                    let wanted = format!("{revision}.{}", desired.credentials.as_deref().unwrap_or("none"));
+                    self.nudges.touch(&desired.namespace, &name, &pod, &wanted, &look.since).await;
                 }
                 (name, replica)
             }

@@ -14,9 +14,11 @@ pub struct Desired {
     pub namespace: String,
     /// Name of the pool.
     pub pool: String,
-    /// Hash of the configuration and of the sources of the credentials; `None` where it is not known, as of a pool whose spec is
-    /// refused since before the operator started.
+    /// Hash of the configuration; `None` where it is not known, as of a pool whose spec is refused since before the operator
+    /// started.
     pub revision: Option<String>,
+    /// Hash of the sources of the copied credentials; `None` when there are none, or they are not known.
+    pub credentials: Option<String>,
     /// Name and uid of the Secret with the token.
     pub admin_secret: (String, String),
     /// SiemExports in the configuration: uid and generation by name.
@@ -30,8 +32,9 @@ pub struct Replica(pub Result<Arc<Destinations>, String>);
 impl Replica {
     /// Whether it runs what it should.
     pub fn in_sync(&self, desired: &Desired) -> bool {
-        let runs = |revision: &String| self.0.as_ref().is_ok_and(|answer| answer.revision == *revision);
-        desired.revision.as_ref().is_none_or(runs)
+        let Ok(answer) = &self.0 else { return false };
+        desired.revision.as_ref().is_none_or(|revision| answer.revision == *revision)
+            && (desired.credentials.is_none() || answer.credentials_revision == desired.credentials)
     }
 
     /// Why it refuses a newer configuration.
@@ -129,6 +132,7 @@ mod tests {
             namespace: "gateways".into(),
             pool: "prod".into(),
             revision: Some("new".into()),
+            credentials: Some("c7".into()),
             admin_secret: ("prod-exporter-admin".into(), "secret-uid".into()),
             exports: BTreeMap::from([("soc".to_owned(), ("soc-uid".to_owned(), 3))]),
         }
@@ -141,6 +145,7 @@ mod tests {
         });
         Replica(Ok(Arc::new(Destinations {
             revision: revision.into(),
+            credentials_revision: Some("c7".into()),
             exports: vec![Export { name: "soc".into(), unrouted: 2 }],
             destinations: vec![serde_json::from_value(destination).unwrap()],
             ..Destinations::default()
@@ -176,6 +181,16 @@ mod tests {
         assert_eq!(view(&[dead]).answer("uid"), None);
         assert_eq!(view(&[]).answer("uid"), None);
         assert_eq!(ExporterView::default().answer("uid"), None);
+    }
+
+    #[test]
+    fn a_replica_is_in_sync_with_both_revisions_or_with_what_is_known_of_them() {
+        let good = replica("new", State::Idle, 0);
+        assert!(good.in_sync(&desired()));
+        assert!(!good.in_sync(&Desired { credentials: Some("c8".into()), ..desired() }));
+        assert!(!good.in_sync(&Desired { revision: Some("newer".into()), ..desired() }));
+        assert!(good.in_sync(&Desired { credentials: None, revision: None, ..desired() }));
+        assert!(!Replica(Err("gone".into())).in_sync(&Desired { credentials: None, revision: None, ..desired() }));
     }
 
     #[test]

@@ -26,7 +26,9 @@ use crate::status::StatusError;
 use crate::world::{ReadError, Scope};
 
 pub use apply::observe;
-pub use build::{Configuration, ExporterResources, PoolResources, build, configuration, configure};
+pub use build::{
+    Configuration, ExporterResources, PoolResources, build, configuration, configure, exporter_credentials,
+};
 pub(crate) use build::{ingress_policy, pods, rule};
 pub use dereference::{Dereferenced, LiveRedis, dereference, references_of};
 
@@ -200,6 +202,7 @@ fn exporter_desired(
         namespace: outcome.pool.owner.namespace.clone(),
         pool: outcome.pool.name.clone(),
         revision: Some(document.revision.clone()),
+        credentials: exporter_credentials(&outcome.pool),
         admin_secret: (resources.admin.key.name.clone(), resources.admin.uid()?.to_owned()),
         exports: found.exports.iter().map(|(guard, _)| version(guard.as_ref())).collect(),
     })
@@ -248,6 +251,7 @@ fn live(pool: &Pool, scope: &Scope, previous: &crds::pool::PoolStatus) -> status
         namespace: namespace.clone(),
         pool: name.clone(),
         revision: None,
+        credentials: None,
         admin_secret,
         exports: exports.collect(),
     });

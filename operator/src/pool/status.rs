@@ -1,5 +1,8 @@
 //! What a Pool says of itself. Pure: the clock comes in as an argument.
 
+mod components;
+mod reports;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,6 +22,8 @@ use crate::mcp_server::{Fault, Health, health};
 use crate::names::{child_name, selector};
 use crate::settings::Settings;
 use crate::world::{ClusterFacts, PodState};
+use components::{components, elapsed, judged};
+use reports::{config_in_sync, external_redis, monitored};
 
 /// A component may be unready for this long before the pool is in Error: a rolled node is no incident.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -372,166 +377,9 @@ pub(crate) fn workload_condition(
     }
 }
 
-/// An existing Redis is judged by the gateways, which use it.
-fn external_redis(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
-    let type_ = "RedisReady";
-    let Some(replicas) = built.replicas.filter(|_| desired_replicas > 0) else {
-        return match conditions.previous(type_) {
-            Some(_) if desired_replicas > 0 => conditions.keep(type_),
-            _ => conditions.set(
-                type_,
-                Some(true),
-                "External",
-                "The pool uses an existing Redis, and no gateway asks for it.",
-            ),
-        };
-    };
-    let mut answering = replicas.values().filter(|replica| replica.unreachable.is_none()).peekable();
-    if answering.peek().is_none() {
-        return conditions.set(type_, None, "NotYetKnown", "No gateway has said yet whether the Redis answers.");
-    }
-    if answering.any(|replica| replica.redis) {
-        return conditions.set(type_, Some(true), "External", "The existing Redis takes the gateways' events.");
-    }
-    let message = "the Redis of spec.redis.external takes no events from any gateway: check that it runs, and the URL, \
-                   password and certificates that urlSecretRef and caRef name; events wait in memory meanwhile";
-    conditions.set(type_, Some(false), "RedisUnreachable", message);
-}
-
 fn rollout_stuck(built: &Built<'_>, (name, component): (&str, &str)) -> String {
     let why = trouble(built.pods, component).map_or_else(String::new, |problem| format!(": {}", problem.message));
     format!("the rollout of {name} makes no progress{why}. The replicas of before go on; correct the spec")
-}
-
-fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
-    let type_ = "ConfigInSync";
-    if desired_replicas == 0 {
-        return conditions.set(type_, None, "NoReplicas", "No replica runs.");
-    }
-    let Some(replicas) = built.replicas else { return conditions.keep(type_) };
-    let (Some(desired), false) = (built.desired, replicas.is_empty()) else {
-        return conditions.set(type_, None, "NoReplicas", "No replica has answered yet.");
-    };
-    if let Some((_, replica)) =
-        replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired))
-    {
-        let cause = replica.error.as_deref().unwrap_or_default();
-        let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
-        return conditions.set(type_, Some(false), "Rejected", message);
-    }
-    if let Some(cause) = exporter_refuses(built) {
-        let message = format!("The exporter refuses the configuration and goes on with its last good one: {cause}");
-        return conditions.set(type_, Some(false), "Rejected", message);
-    }
-    let (mut behind, mut unreachable) = (0, 0);
-    let exporters = built.exporters.iter().flat_map(|(desired, replicas)| {
-        replicas.values().map(|replica| (replica.in_sync(desired), replica.0.is_err()))
-    });
-    let gateways = replicas.values().map(|replica| (replica.in_sync(desired), replica.unreachable.is_some()));
-    for (in_sync, silent) in gateways.chain(exporters) {
-        behind += u32::from(!in_sync);
-        unreachable += u32::from(silent);
-    }
-    match (behind, unreachable) {
-        (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
-        (behind, unreachable) if behind == unreachable => {
-            conditions.set(
-                type_,
-                None,
-                "Unreachable",
-                format!("{unreachable} replicas do not answer on their admin port."),
-            );
-        }
-        (behind, _) => {
-            conditions.set(
-                type_,
-                Some(false),
-                "Reloading",
-                format!("{behind} replicas do not run the newest configuration yet."),
-            );
-        }
-    }
-}
-
-/// Why an exporter does not run the newest configuration, where it says so.
-fn exporter_refuses<'a>(built: &Built<'a>) -> Option<&'a str> {
-    let (desired, replicas) = built.exporters?;
-    replicas.values().filter(|replica| !replica.in_sync(desired)).find_map(exporter::Replica::error)
-}
-
-/// Whether there are PodMonitors, for a pool that asks for them. The pool works without.
-fn monitored(conditions: &mut Conditions<'_>, served: bool, failed: Option<&ApplyError>) {
-    let type_ = "Monitored";
-    if !served {
-        let message = "the cluster has no kind PodMonitor of monitoring.coreos.com, or the operator has no rights on it: install the \
-                       Prometheus operator and set rbac.podMonitors in the chart, or set spec.metrics.podMonitor: false; the pool \
-                       works without";
-        return conditions.set(type_, Some(false), "PodMonitorUnavailable", message);
-    }
-    match failed {
-        Some(error) => conditions.set(type_, Some(false), error.reason(), error.to_string()),
-        None => conditions.set(type_, Some(true), "Monitored", "The PodMonitors are there."),
-    }
-}
-
-/// Health of each component: `Progressing` until it was ready once, `Degraded` when it was and is not.
-fn components(
-    facts: &Facts<'_>,
-    built: &Built<'_>,
-    conditions: &Conditions<'_>,
-    redis: Option<&WorkloadStatus>,
-    armor: &WorkloadStatus,
-    exporter: Option<&WorkloadStatus>,
-) -> Vec<Component> {
-    let pool = &built.outcome.pool;
-    let one = |name: &str, type_: &str, desired: i32, ready: i32, image: Option<String>| {
-        let before = facts.previous.components.iter().find(|component| component.name == name);
-        let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
-        judged(name, image, before, is_ready, (desired, ready), &facts.now)
-    };
-    let armor_image = pool.armor.image.clone().unwrap_or_else(|| facts.settings.armor_image.clone());
-    let mut components = vec![one("armor", "ArmorReady", pool.replicas, armor.ready, Some(armor_image))];
-    match (&pool.redis, redis) {
-        (Redis::Managed { spec, .. }, Some(status)) => {
-            let image = spec.image.clone().unwrap_or_else(|| facts.settings.redis_image.clone());
-            components.push(one("redis", "RedisReady", 1, status.ready, Some(image)));
-        }
-        _ => components.push(one("redis", "RedisReady", 0, 0, None)),
-    }
-    if let Some(status) = exporter {
-        let image = pool.exporter.image.clone().unwrap_or_else(|| facts.settings.exporter_image.clone());
-        components.push(one("exporter", "ExporterReady", pool.exporter_replicas, status.ready, Some(image)));
-    }
-    components
-}
-
-/// A component with its health, and since when it has had it.
-fn judged(
-    name: &str,
-    image: Option<String>,
-    before: Option<&Component>,
-    is_ready: bool,
-    (desired, ready): (i32, i32),
-    now: &Time,
-) -> Component {
-    let health = match before.map(|component| component.health.as_str()) {
-        _ if is_ready => "Healthy",
-        Some("Healthy" | "Degraded") => "Degraded",
-        _ => "Progressing",
-    };
-    let since = before.filter(|component| component.health == health).map(|component| component.since.clone());
-    Component {
-        name: name.to_owned(),
-        desired,
-        ready: ready.min(desired),
-        image,
-        health: health.to_owned(),
-        since: since.unwrap_or_else(|| now.clone()),
-    }
-}
-
-fn elapsed(since: &Time, now: &Time) -> Duration {
-    Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default()
 }
 
 /// The status of a Pool that the operator can not read.

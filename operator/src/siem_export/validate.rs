@@ -217,12 +217,12 @@ fn privacy(
     credentials: &mut Vec<Credential>,
 ) -> Result<Option<config::Privacy>, Fault> {
     let Some(written) = &export.spec.privacy else { return Ok(None) };
-    for (field, keys) in [("hash", &written.hash), ("drop", &written.drop)] {
-        if let Some(key) = keys.iter().find(|key| !events::Record::KEYS.contains(&key.as_str())) {
-            return Err(invalid(format!(
-                "spec.privacy.{field}: no event has the key {key:?}: write one of the catalogue, such as user.email"
-            )));
-        }
+    exporter::privacy::check(&written.hash, &written.drop)
+        .map_err(|wrong| invalid(format!("spec.{}: {}: correct it", wrong.field, wrong.problem)))?;
+    if !written.hash.is_empty() && written.hash_key_secret_ref.is_none() {
+        let message =
+            "spec.privacy.hashKeySecretRef is missing: spec.privacy.hash needs the key of a Secret for its hashes";
+        return Err(invalid(message.into()));
     }
     let mut privacy = config::Privacy { hash: written.hash.clone(), drop: written.drop.clone(), hash_key_file: None };
     if let Some(reference) = &written.hash_key_secret_ref {

@@ -294,7 +294,7 @@ fn faults_of_a_destination_leave_the_others_alone() {
 
 #[test]
 fn faults_of_the_whole_keep_every_destination() {
-    let cases: [(&str, &str, &str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &str, &str, &[&str]); 12] = [
         ("routes: [{match: {}, to: [nobody]}]", "", "Accepted", "InvalidSpec", &["spec.routes[].to", "nobody"]),
         (
             "routes: [{match: {names: [x]}, to: [a]}]",
@@ -320,6 +320,9 @@ fn faults_of_the_whole_keep_every_destination() {
             &["spec.replay.from", "DeadLetter"],
         ),
         ("privacy: {drop: [user.shoe_size]}", "", "Accepted", "InvalidSpec", &["spec.privacy.drop", "user.shoe_size"]),
+        ("privacy: {drop: [event_id]}", "", "Accepted", "InvalidSpec", &["spec.privacy.drop", "event_id"]),
+        ("privacy: {hash: [tool.name]}", "", "Accepted", "InvalidSpec", &["spec.privacy.hash", "tool.name"]),
+        ("privacy: {hash: [user.email]}", "", "Accepted", "InvalidSpec", &["spec.privacy.hashKeySecretRef is missing"]),
         (
             "privacy: {hash: [user.email], hashKeySecretRef: {name: s, key: k}}",
             "kind: Secret\nmetadata: {name: s}\nstringData: {k: planted-0123456789}",

@@ -93,17 +93,23 @@ fn without_an_export_there_is_no_exporter() {
 }
 
 #[test]
-fn a_rotated_credential_and_a_changed_export_change_the_revision_and_nothing_else_does() {
+fn a_changed_export_changes_the_revision_and_a_new_credential_that_of_the_credentials() {
     let text = std::fs::read_to_string(folder().join("exporter.input.yaml")).unwrap();
-    let revision = |text: &str| exporter_document(&Input::parse(text)).unwrap().revision;
-    let first = revision(&text);
-    for (from, to, changes) in [
-        ("soc.splunk.tokenSecretRef: planted", "soc.splunk.caRef: planted", true),
-        ("index: mcp", "index: other", true),
-        ("image: exporter-image:7", "image: exporter-image:8", false),
+    let revisions = |text: &str| {
+        let input = Input::parse(text);
+        let mut outcome = pool::validate::validate(&input.pools[0], &input.dereference(&input.pools[0])).unwrap();
+        outcome.pool.exports = input.exports();
+        (exporter_document(&input).unwrap().revision, pool::exporter_credentials(&outcome.pool).unwrap())
+    };
+    let first = revisions(&text);
+    for (from, to, expected) in [
+        ("index: mcp", "index: other", (true, false)),
+        ("soc.splunk.tokenSecretRef: planted", "soc.splunk.caRef: planted", (false, true)),
+        ("image: exporter-image:7", "image: exporter-image:8", (false, false)),
     ] {
         assert!(text.contains(from), "{from}");
-        assert_eq!(revision(&text.replace(from, to)) != first, changes, "{to}");
+        let changed = revisions(&text.replace(from, to));
+        assert_eq!((changed.0 != first.0, changed.1 != first.1), expected, "{to}");
     }
 }
 

@@ -166,6 +166,7 @@ fn exporter_desired() -> exporter::Desired {
         namespace: "gateways".into(),
         pool: "prod".into(),
         revision: Some("current".into()),
+        credentials: None,
         admin_secret: ("prod-exporter-admin".into(), "uid".into()),
         exports: BTreeMap::new(),
     }

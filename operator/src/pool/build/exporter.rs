@@ -109,11 +109,7 @@ pub(super) fn document(pool: &ValidatedPool, cluster_id: Option<&str>) -> Result
         exports: pool.exports.iter().map(|programmed| programmed.export.clone()).collect(),
         keep: pool.exports.iter().flat_map(|programmed| programmed.keep.clone()).collect(),
     };
-    // A rotated credential changes it too, so that one word says whether a replica has everything.
-    let mut hash = Sha256::new();
-    hash.update(serde_json::to_vec(&document)?);
-    hash.update(sources(pool).unwrap_or_default());
-    document.revision = hex::encode(hash.finalize())[..16].to_owned();
+    document.revision = hex::encode(Sha256::digest(serde_json::to_vec(&document)?))[..16].to_owned();
     Ok(Some(document))
 }
 
@@ -148,8 +144,8 @@ fn credentials(pool: &ValidatedPool) -> impl Iterator<Item = &Credential> {
     redis.chain(pool.exports.iter().flat_map(|programmed| &programmed.credentials))
 }
 
-/// Changes whenever a copied value may have changed; `None` when nothing is copied.
-fn sources(pool: &ValidatedPool) -> Option<String> {
+/// Changes whenever a value that is copied for the exporter may have changed; `None` when nothing is copied.
+pub fn exporter_credentials(pool: &ValidatedPool) -> Option<String> {
     let line = |credential: &Credential| format!("{}={}", credential.file, credential.origin);
     let mut lines: Vec<String> = credentials(pool).map(line).collect();
     lines.sort();
@@ -157,15 +153,18 @@ fn sources(pool: &ValidatedPool) -> Option<String> {
 }
 
 fn copies(pool: &ValidatedPool) -> Result<Option<Child<Prepared>>, serde_json::Error> {
-    let Some(sources) = sources(pool) else { return Ok(None) };
+    let Some(revision) = exporter_credentials(pool) else { return Ok(None) };
     let value = |credential: &Credential| ByteString(credential.value.expose_secret().to_vec());
+    let mut data: BTreeMap<String, ByteString> =
+        credentials(pool).map(|credential| (credential.file.clone(), value(credential))).collect();
+    data.insert("credentials-revision".into(), ByteString(revision.clone().into_bytes()));
     let object = Secret {
         metadata: meta(pool, "exporter-credentials", COMPONENT),
         type_: Some("Opaque".into()),
-        data: Some(credentials(pool).map(|credential| (credential.file.clone(), value(credential))).collect()),
+        data: Some(data),
         ..Secret::default()
     };
-    Child::copied(&pool.owner, &object, sources).map(Some)
+    Child::copied(&pool.owner, &object, revision).map(Some)
 }
 
 fn service(pool: &ValidatedPool) -> Result<Child<Prepared>, serde_json::Error> {

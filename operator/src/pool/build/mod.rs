@@ -16,7 +16,7 @@ use crate::world::ClusterFacts;
 use super::validate::ValidatedPool;
 
 pub use config::{Configuration, configuration};
-pub use exporter::ExporterResources;
+pub use exporter::{ExporterResources, exporter_credentials};
 pub(crate) use network::{ingress_policy, pods, rule};
 pub(crate) use redis::CLAIM;
 
