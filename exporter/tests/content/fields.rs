@@ -96,10 +96,11 @@ fn alerts_and_panels_name_keys_and_values_of_the_schema() {
     }
     let events: Vec<&str> = EventName::ALL.iter().map(|event| event.as_str()).collect();
     assert!(LATER.iter().all(|later| !events.contains(later)));
-    let named = ALERTS.iter().flat_map(|alert| alert.subject.iter().chain(alert.details));
+    let named = ALERTS.iter().flat_map(|alert| alert.subject.keys().iter().chain(alert.details));
     let drawn = PANELS.iter().flat_map(|panel| match panel.draw {
         Draw::OverTime(key) => vec![key],
         Draw::Top(keys) => keys.to_vec(),
+        Draw::Principals => vec![],
         Draw::Percentile(of, keys) => [&[of], keys].concat(),
     });
     for key in named.copied().chain(drawn) {
@@ -110,13 +111,14 @@ fn alerts_and_panels_name_keys_and_values_of_the_schema() {
 }
 
 #[test]
-fn subject_of_an_alert_has_a_name_that_searches_use_alone() {
-    for alert in ALERTS {
-        for platform in [Platform::Ecs, Platform::Datadog] {
-            let name = crate::generated::names::name(platform, alert.subject[0]);
-            assert!(!name.starts_with("ai_gateway."), "{name}");
-        }
+fn every_identifier_of_a_principal_is_copied_to_where_searches_of_elastic_look() {
+    let template = file("elastic/elasticsearch/index-template.json");
+    let properties = &template["template"]["mappings"]["properties"];
+    for key in ["user.id", "user.email", "user.id_hash", "user.email_hash"] {
+        let path = crate::generated::names::name(Platform::Ecs, key).replace('.', "/properties/");
+        assert_eq!(properties.pointer(&format!("/{path}")).unwrap()["copy_to"], elastic::PRINCIPALS, "{key}");
     }
+    assert_eq!(properties["related"]["properties"]["user"]["type"], "keyword");
 }
 
 /// The page says which events and keys are evidence. Its last section names what is not there yet.

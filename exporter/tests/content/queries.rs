@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::generated::files;
+use crate::generated::{datadog, elastic, files};
 use crate::sent;
 
 fn of(folder: &str) -> Vec<(String, String)> {
@@ -99,8 +99,9 @@ fn searches_of_splunk_use_fields_that_are_sent() {
 }
 
 #[test]
-fn searches_of_datadog_use_attributes_that_are_sent() {
-    let sent = sent::datadog();
+fn searches_of_datadog_use_attributes_that_are_sent_or_that_the_pipeline_makes() {
+    let mut sent = sent::datadog();
+    sent.insert(datadog::PRINCIPAL.to_owned(), "of the pipeline".into());
     let mut found = BTreeSet::new();
     for (path, text) in of("datadog/") {
         for word in words(&text).into_iter().filter_map(|word| word.strip_prefix('@')).filter(|word| *word != "your") {
@@ -109,7 +110,7 @@ fn searches_of_datadog_use_attributes_that_are_sent() {
             found.insert(name.to_owned());
         }
     }
-    for expected in ["evt", "usr.id", "network.client.ip", "ai_gateway.action_reason", "duration"] {
+    for expected in ["evt", "ai_gateway.principal", "network.client.ip", "ai_gateway.action_reason", "duration"] {
         assert!(found.contains(expected), "{expected} was not read: {found:?}");
     }
     let pipeline: serde_json::Value = serde_json::from_str(&of("datadog/pipeline.json")[0].1).unwrap();
@@ -119,8 +120,9 @@ fn searches_of_datadog_use_attributes_that_are_sent() {
 }
 
 #[test]
-fn rules_and_dashboard_of_elastic_use_fields_that_are_sent() {
-    let sent = sent::elastic();
+fn rules_and_dashboard_of_elastic_use_fields_that_are_sent_or_that_the_template_fills() {
+    let mut sent = sent::elastic();
+    sent.insert(elastic::PRINCIPALS.to_owned(), "of the template".into());
     let mut found = BTreeSet::new();
     for (path, text) in of("elastic/sigma/") {
         let mut part = "";
@@ -163,7 +165,7 @@ fn rules_and_dashboard_of_elastic_use_fields_that_are_sent() {
             }
         }
     }
-    for expected in ["event.action", "event.reason", "user.id", "client.ip", "event.duration", "@timestamp"] {
+    for expected in ["event.action", "event.reason", "related.user", "client.ip", "event.duration", "@timestamp"] {
         assert!(found.contains(expected), "{expected} was not read: {found:?}");
     }
 }

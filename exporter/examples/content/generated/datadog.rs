@@ -6,7 +6,7 @@ use exporter::mapping::Platform;
 use serde_json::{Value, json};
 
 use super::names::name;
-use super::source::{ALERTS, Alert, Draw, Filter, Is, Level, PANELS, Panel, TOP, Trigger};
+use super::source::{ALERTS, Alert, Draw, Filter, Is, Level, PANELS, Panel, Subject, TOP, Trigger};
 use super::text::pretty;
 
 /// `ddsource` of events where the destination sets no other.
@@ -19,6 +19,16 @@ fn attribute(key: &str) -> String {
 /// In a search, attributes have an at sign.
 fn facet(key: &str) -> String {
     format!("@{}", attribute(key))
+}
+
+/// Where the pipeline puts whoever called.
+pub const PRINCIPAL: &str = "ai_gateway.principal";
+
+fn subject(subject: Subject) -> String {
+    match subject {
+        Subject::Principal => format!("@{PRINCIPAL}"),
+        Subject::Address => facet(subject.keys()[0]),
+    }
 }
 
 /// As one writes it in the search bar.
@@ -52,11 +62,11 @@ fn monitor(alert: &Alert) -> Value {
         Level::High => 2,
         Level::Medium => 3,
     };
-    let (subject, search) = (facet(alert.subject[0]), query(alert.filter));
+    let (group, search) = (subject(alert.subject), query(alert.filter));
     let count =
-        format!("logs(\"{search}\").index(\"*\").rollup(\"count\").by(\"{subject}\").last(\"{window}\") >= {least}");
+        format!("logs(\"{search}\").index(\"*\").rollup(\"count\").by(\"{group}\").last(\"{window}\") >= {least}");
     json!({
-        "name": format!("AI Gateway: {} of {{{{[{subject}].name}}}}", alert.title.to_lowercase()),
+        "name": format!("AI Gateway: {} of {{{{[{group}].name}}}}", alert.title.to_lowercase()),
         "type": "log alert",
         "query": count,
         "message": format!("{}\n\nSearch: `{search}`\n\n@your-team", alert.description),
@@ -75,28 +85,34 @@ fn monitor(alert: &Alert) -> Value {
 }
 
 fn widget(panel: &Panel) -> Value {
-    let group = |key: &str, aggregation: &str, metric: Option<String>| {
+    let group = |facet: String, aggregation: &str, metric: Option<String>| {
         let mut sort = json!({"aggregation": aggregation, "order": "desc"});
         if let Some(metric) = metric {
             sort["metric"] = metric.into();
         }
-        json!({"facet": facet(key), "limit": TOP, "sort": sort})
+        json!({"facet": facet, "limit": TOP, "sort": sort})
     };
     let (kind, format, compute, groups) = match panel.draw {
         Draw::OverTime(by) => {
-            ("timeseries", "timeseries", json!({"aggregation": "count"}), vec![group(by, "count", None)])
+            ("timeseries", "timeseries", json!({"aggregation": "count"}), vec![group(facet(by), "count", None)])
         }
         Draw::Top(by) => (
             "toplist",
             "scalar",
             json!({"aggregation": "count"}),
-            by.iter().map(|key| group(key, "count", None)).collect(),
+            by.iter().map(|key| group(facet(key), "count", None)).collect(),
+        ),
+        Draw::Principals => (
+            "toplist",
+            "scalar",
+            json!({"aggregation": "count"}),
+            vec![group(subject(Subject::Principal), "count", None)],
         ),
         Draw::Percentile(of, by) => (
             "toplist",
             "scalar",
             json!({"aggregation": "pc95", "metric": facet(of)}),
-            by.iter().map(|key| group(key, "pc95", Some(facet(of)))).collect(),
+            by.iter().map(|key| group(facet(key), "pc95", Some(facet(of)))).collect(),
         ),
     };
     let mut request = json!({
@@ -115,6 +131,7 @@ fn widget(panel: &Panel) -> Value {
 
 fn pipeline() -> Value {
     let remap = |kind: &str, title: &str, sources: &[String]| json!({"type": kind, "name": title, "is_enabled": true, "sources": sources});
+    let principal: Vec<String> = Subject::Principal.keys().iter().map(|key| attribute(key)).collect();
     let (address, agent) = (attribute("client.ip"), attribute("client.user_agent"));
     json!({
         "name": "AI Gateway",
@@ -125,6 +142,11 @@ fn pipeline() -> Value {
             remap("status-remapper", "The severity of the event", &["status".to_owned()]),
             remap("message-remapper", "The sentence of the event", &[attribute("message")]),
             remap("trace-id-remapper", "The W3C trace id", &[attribute("trace.id")]),
+            {
+                "type": "attribute-remapper", "name": "Whoever called, by the first name that is there", "is_enabled": true,
+                "sources": principal, "source_type": "attribute", "target": PRINCIPAL, "target_type": "attribute",
+                "preserve_source": true, "override_on_conflict": false,
+            },
             {
                 "type": "geo-ip-parser", "name": "Where the caller is", "is_enabled": true,
                 "sources": [address], "target": "network.client.geoip",

@@ -10,7 +10,7 @@ use exporter::mapping::{Platform, ROWS};
 use serde_json::{Value, json};
 
 use super::names::{ADDITIONAL, Type, all, kind, name};
-use super::source::{ALERTS, Alert, Draw, Filter, Is, Level, PANELS, Panel, TOP, Trigger};
+use super::source::{ALERTS, Alert, Draw, Filter, Is, Level, PANELS, Panel, Subject, TOP, Trigger};
 use super::text::{pretty, quoted};
 
 /// The table. The destination's `stream` is `Custom-` and this without the suffix.
@@ -93,12 +93,15 @@ pub fn filter(filter: Filter) -> String {
     }
 }
 
+/// Without anybody to count by there is nothing to say.
+fn subject(subject: Subject) -> String {
+    let keys: Vec<String> = subject.keys().iter().map(|key| value(key)).collect();
+    format!("extend Subject = coalesce({})\n| where isnotempty(Subject)", keys.join(", "))
+}
+
 /// The query of a rule, on lines.
 pub fn query(alert: &Alert) -> String {
-    let subject: Vec<String> = alert.subject.iter().map(|key| value(key)).collect();
-    let subject = format!("Subject = coalesce({})", subject.join(", "));
-    // Without anybody to count by there is nothing to say.
-    let found = format!("where {}\n| extend {subject}\n| where isnotempty(Subject)", filter(alert.filter));
+    let found = format!("where {}\n| {}", filter(alert.filter), subject(alert.subject));
     let details: Vec<String> =
         alert.details.iter().map(|key| format!("{}Values = make_set({}, 20)", column(key), value(key))).collect();
     let details = details.join(", ");
@@ -133,9 +136,9 @@ fn rule(alert: &Alert) -> String {
         Trigger::Unusual { .. } => "7d".into(),
     };
     let frequency = if alert.window_minutes < 60 { format!("{}m", alert.window_minutes) } else { "1h".into() };
-    let (entity, identifier) = match alert.subject[0] {
-        "client.ip" => ("IP", "Address"),
-        _ => ("Account", "Name"),
+    let (entity, identifier) = match alert.subject {
+        Subject::Address => ("IP", "Address"),
+        Subject::Principal => ("Account", "Name"),
     };
     let indented: String = query(alert).lines().map(|line| format!("  {line}\n")).collect();
     let (tactic, technique) = alert.attack;
@@ -164,6 +167,12 @@ pub fn panel_query(panel: &Panel) -> String {
         }
         Draw::Top(keys) => {
             format!("{head}\n| summarize Events = sum(EventCount) by {}\n| top {TOP} by Events desc", by(keys))
+        }
+        Draw::Principals => {
+            let principal = subject(Subject::Principal);
+            format!(
+                "{head}\n| {principal}\n| summarize Events = sum(EventCount) by Subject\n| top {TOP} by Events desc"
+            )
         }
         Draw::Percentile(of, keys) => format!(
             "{head}\n| summarize Milliseconds = percentile(toreal({}), 95) by {}\n| top {TOP} by Milliseconds desc",

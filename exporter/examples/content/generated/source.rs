@@ -16,6 +16,28 @@ pub enum Trigger {
     Unusual { least: u32, fixed: u32 },
 }
 
+/// Whom events are counted by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Who called.
+    Principal,
+    /// Where it came from.
+    Address,
+}
+
+impl Subject {
+    /// The keys that say it: the first that an event has. A principal has an id or an email address or both, and privacy
+    /// may have hashed them; who is let in anonymously has neither, and is known by the address.
+    pub const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Principal => {
+                &["user.id", "user.email", "user.id_hash", "user.email_hash", "client.ip", "client.ip_hash"]
+            }
+            Self::Address => &["client.ip", "client.ip_hash"],
+        }
+    }
+}
+
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -33,9 +55,8 @@ pub struct Alert {
     pub description: &'static str,
     pub level: Level,
     pub filter: Filter,
-    /// What is counted by: the first of these that an event has, where a platform can say that in a search; otherwise
-    /// the first.
-    pub subject: &'static [&'static str],
+    /// Whom it is counted by.
+    pub subject: Subject,
     /// Keys whose values tell more.
     pub details: &'static [&'static str],
     pub trigger: Trigger,
@@ -51,6 +72,8 @@ pub enum Draw {
     OverTime(&'static str),
     /// The most frequent values of these keys.
     Top(&'static [&'static str]),
+    /// The principals with most events.
+    Principals,
     /// The 95th percentile of a duration, by these keys.
     Percentile(&'static str, &'static [&'static str]),
 }
@@ -63,9 +86,6 @@ pub struct Panel {
     pub draw: Draw,
 }
 
-/// Who it was. Privacy may have hashed the id, and who is let in anonymously has none.
-const PRINCIPAL: &[&str] = &["user.id", "user.id_hash", "client.ip", "client.ip_hash"];
-
 /// How many values of a key a panel shows.
 pub const TOP: u32 = 10;
 
@@ -77,7 +97,7 @@ pub const ALERTS: &[Alert] = &[
         description: "One principal's tool calls were blocked by policies five times in ten minutes.",
         level: Level::Medium,
         filter: &[&[("event", &["tool_call"]), ("action.reason", &["interceptor_denied"])]],
-        subject: PRINCIPAL,
+        subject: Subject::Principal,
         details: &["policy.name", "tool.name", "mcp.server_name"],
         trigger: Trigger::Count(5),
         window_minutes: 10,
@@ -90,7 +110,7 @@ pub const ALERTS: &[Alert] = &[
         description: "The arguments of a tool call held a credential. The event names its kind and never its text.",
         level: Level::High,
         filter: &[&[("event", &["secret_detected"])]],
-        subject: PRINCIPAL,
+        subject: Subject::Principal,
         details: &["mcp.server_name", "request.id"],
         trigger: Trigger::Count(1),
         window_minutes: 10,
@@ -103,7 +123,7 @@ pub const ALERTS: &[Alert] = &[
         description: "One principal made far more tool calls in an hour than it usually does.",
         level: Level::Medium,
         filter: &[&[("event", &["tool_call"])]],
-        subject: PRINCIPAL,
+        subject: Subject::Principal,
         details: &["tool.name", "mcp.server_name", "agent.name"],
         trigger: Trigger::Unusual { least: 100, fixed: 1_000 },
         window_minutes: 60,
@@ -119,7 +139,7 @@ pub const ALERTS: &[Alert] = &[
             &[("event", &["tool_call"]), ("action.reason", &["authz_denied"])],
             &[("event", &["route_not_found"]), ("route.cause", &["unknown_tool"])],
         ],
-        subject: PRINCIPAL,
+        subject: Subject::Principal,
         details: &["event", "tool.name", "mcp.server_name"],
         trigger: Trigger::Count(3),
         window_minutes: 10,
@@ -132,7 +152,7 @@ pub const ALERTS: &[Alert] = &[
         description: "Credentials from one address were refused twenty times in ten minutes.",
         level: Level::High,
         filter: &[&[("event", &["auth_denied"])]],
-        subject: &["client.ip", "client.ip_hash"],
+        subject: Subject::Address,
         details: &["auth.failure", "pool.name"],
         trigger: Trigger::Count(20),
         window_minutes: 10,
@@ -157,7 +177,7 @@ pub const PANELS: &[Panel] = &[
         id: "principals",
         title: "Principals with most tool calls",
         filter: &[&[("event", &["tool_call"])]],
-        draw: Draw::Top(&["user.id"]),
+        draw: Draw::Principals,
     },
     Panel {
         id: "credentials",
