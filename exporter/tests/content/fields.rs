@@ -138,3 +138,22 @@ fn compliance_page_names_events_and_keys_of_the_schema() {
     }
     assert!(EventName::ALL.iter().all(|event| named.contains(event.as_str())), "{named:?}");
 }
+
+/// `make check` compares each generated file with the one in the repository; this is the other direction.
+#[test]
+fn no_file_is_left_of_content_that_is_gone() {
+    fn walk(folder: &std::path::Path, into: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, into) } else { into.push(path) }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../content");
+    let mut found = vec![];
+    for platform in ["splunk", "elastic", "datadog", "sentinel"] {
+        walk(&root.join(platform), &mut found);
+    }
+    let found: BTreeSet<String> =
+        found.iter().map(|path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(found, files().into_iter().map(|(path, _)| path).collect::<BTreeSet<_>>());
+}
