@@ -39,6 +39,18 @@ ai_gateway_operator operator/src/metrics.rs
 armor armor/src/metrics.rs
 armor_audit armor/src/audit/metrics.rs
 END
+# And each documented one of the operator and of Armor is registered.
+while read -r name; do
+  short=${name#ai_gateway_operator_}
+  short=${short#armor_}
+  short=${short#audit_}
+  if cat operator/src/metrics.rs armor/src/metrics.rs armor/src/audit/metrics.rs | tr '\n' ' ' | grep -qE "register\\( *\"${short%_total}\""; then ok; else
+    not_ok "docs/reference/metrics.md explains $name, which no code registers"
+  fi
+done < <(
+  # shellcheck disable=SC2016 # the backticks are Markdown's
+  sed -n 's/^| `\(\(ai_gateway_operator\|armor\)_[a-z_]*\)` |.*/\1/p' docs/reference/metrics.md
+)
 
 # Each destination's page explains every field of its block and every code that its answers can give; the README those of all.
 fixed_codes() {
