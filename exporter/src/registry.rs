@@ -270,7 +270,7 @@ fn event_bridge(spec: event_bridge::Spec, access: Access) -> Built {
             let problem = "must be set: the Pod has no role (AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE)";
             return Err(invalid::Invalid::new("accessKeyIdSecretRef", problem).into());
         };
-        Keys::Role(Role::new(region, arn, file, session_name(&access.instance), sts))
+        Keys::Role(Box::new(Role::new(region, arn, file, session_name(&access.instance), sts)))
     };
     Ok(Arc::new(EventBridge::new(config, keys, sender)))
 }

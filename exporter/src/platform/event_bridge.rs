@@ -25,7 +25,7 @@ pub enum Keys {
     /// Keys of an IAM user, or a session that somebody else renews.
     Fixed(Credentials),
     /// A role that the Pod's service account may assume.
-    Role(Role),
+    Role(Box<Role>),
 }
 
 /// A role, and how its sessions are asked for.

@@ -15,6 +15,8 @@ use crate::http::Reply;
 
 /// So long before its end a credential is not used any more, unless that is most of its life.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
+/// The longest that one is kept, whatever an answer says of its life.
+const MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// One credential, kept while it lasts.
 pub(super) struct ShortLived<T> {
@@ -99,6 +101,7 @@ impl<T: Clone> ShortLived<T> {
         let fetched = timeout_at(deadline, fetch).await.unwrap_or_else(|_| Err(Cause::Timeout.verdict()));
         match fetched {
             Ok((value, lifetime)) => {
+                let lifetime = lifetime.min(MOST);
                 let until = begun + (lifetime - MARGIN.min(lifetime / 4));
                 let number = number + 1;
                 *state = State { current: Some(Current { value: value.clone(), until }), number, refused: None };
@@ -193,6 +196,18 @@ mod tests {
             assert!(kept.get(deadline(), first, fetch()).await.is_ok_and(|held| held.value == 2));
         }
         assert_eq!(count.get(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn life_of_any_length_is_taken() {
+        for (lifetime, lasts) in [(Duration::MAX, true), (Duration::ZERO, false)] {
+            let kept = ShortLived::new();
+            let fetch = || async move { Ok(((), lifetime)) };
+            assert!(kept.get(deadline(), None, fetch()).await.is_ok());
+            assert!(kept.get(deadline(), None, fetch()).await.is_ok_and(|held| held.fresh != lasts));
+            tokio::time::advance(MOST).await;
+            assert!(kept.get(deadline(), None, fetch()).await.is_ok_and(|held| held.fresh));
+        }
     }
 
     #[tokio::test(start_paused = true)]
