@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use futures::{FutureExt, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, applier};
@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::armor::{ArmorView, Observer};
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -23,7 +24,7 @@ use crate::retry::Backoff;
 use crate::settings::Settings;
 use crate::status::StatusWriter;
 use crate::world::{Cache, ClusterFacts, Materials, Receivers, Scope, Wake, queue};
-use crate::{mcp_server, pool, references, world};
+use crate::{mcp_server, pool, references, siem_export, world};
 
 /// How often what is not needed any more is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(300);
@@ -39,7 +40,7 @@ struct Context {
 /// Builds a scope and runs it until `stop`, or until one of its tasks ends.
 ///
 /// # Errors
-/// When the HTTP client for Armor can not be set up.
+/// When the HTTP client for Armor and the exporter can not be set up.
 pub async fn run(
     client: Client,
     namespace: Option<String>,
@@ -51,16 +52,19 @@ pub async fn run(
 ) -> Result<(), reqwest::Error> {
     let (pools, pool_writer) = store();
     let (servers, server_writer) = store();
-    let (wake, receivers) = Wake::channel(servers.clone());
+    let (exports, export_writer) = store();
+    let (wake, receivers) = Wake::channel(pools.clone(), servers.clone(), exports.clone());
     let children = Arc::new(ChildStore::default());
     let pods = Arc::new(Cache::default());
     let armor = Arc::new(ArmorView::default());
     let observer = Observer::new(client.clone(), armor.clone(), pods.clone(), wake.clone(), metrics.clone())?;
+    let exporter = Arc::new(PoolExporters::new(client.clone(), pods.clone(), wake.clone(), metrics.clone())?);
     let scope = Arc::new(Scope {
         namespace,
         settings: settings.clone(),
         pools,
         servers,
+        exports,
         applier: Applier::new(client.clone(), children.clone(), metrics.clone()),
         children,
         pods,
@@ -69,6 +73,7 @@ pub async fn run(
         storage_classes: Cache::default(),
         materials: Materials::new(client.clone()),
         armor,
+        exporter,
         status: StatusWriter::new(client.clone(), metrics.clone()),
         wake,
         metrics,
@@ -76,7 +81,7 @@ pub async fn run(
         client: client.clone(),
     });
     let mut watches = JoinSet::new();
-    world::run(&scope, pool_writer, server_writer, &mut watches);
+    world::run(&scope, pool_writer, server_writer, export_writer, &mut watches);
     let context = Arc::new(Context {
         scope: scope.clone(),
         notices: Notices::new(client, &settings.pod_name),
@@ -91,7 +96,9 @@ pub async fn run(
     tokio::select! {
         () = &mut queues => {}
         () = housekeeping(&context) => {}
+        // Both end at a stop alone.
         () = observer.run(stop.clone()) => queues.await,
+        () = scope.exporter.run(stop.clone()) => queues.await,
         Some(_) = watches.join_next() => tracing::error!("a watch ended"),
     }
     Ok(())
@@ -118,10 +125,12 @@ async fn ready(scope: &Scope, health: &Health) {
     loop {
         look.tick().await;
         let mut pending = scope.pending();
-        let stores = futures::future::join(scope.pools.wait_until_ready(), scope.servers.wait_until_ready());
-        if stores.now_or_never().is_none() {
-            pending.push("Pool, McpServer".into());
-        }
+        let stores = [
+            ("Pool", scope.pools.wait_until_ready().now_or_never().is_some()),
+            ("McpServer", scope.servers.wait_until_ready().now_or_never().is_some()),
+            ("SiemExport", scope.exports.wait_until_ready().now_or_never().is_some()),
+        ];
+        pending.extend(stores.iter().filter(|(_, ready)| !ready).map(|(kind, _)| (*kind).to_owned()));
         health.waiting_for(&name, pending.clone());
         if pending.is_empty() {
             return;
@@ -130,7 +139,7 @@ async fn ready(scope: &Scope, health: &Health) {
 }
 
 async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, stop: &CancellationToken) {
-    let Receivers { pools, servers } = receivers;
+    let Receivers { pools, servers, exports } = receivers;
     let config = Config::default().concurrency(concurrency).debounce(DEBOUNCE);
     let pool_stream = applier(
         |object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>| Box::pin(reconcile_pool(object, context)),
@@ -146,6 +155,14 @@ async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, s
         context.clone(),
         context.scope.servers.clone(),
         queue(servers).take_until(stop.clone().cancelled_owned()),
+        config.clone(),
+    );
+    let export_stream = applier(
+        |object: Arc<DeserializeGuard<SiemExport>>, context: Arc<Context>| Box::pin(reconcile_export(object, context)),
+        |object, error: &Error, context: Arc<Context>| on_error("SiemExport", &*object, error, &context),
+        context.clone(),
+        context.scope.exports.clone(),
+        queue(exports).take_until(stop.clone().cancelled_owned()),
         config,
     );
     // Failures were logged with their object by `on_error`; what is left are objects that vanished while queued.
@@ -158,7 +175,8 @@ async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, s
     };
     let pools = pool_stream.map(|result| result.map(drop)).for_each(drain);
     let servers = server_stream.map(|result| result.map(drop)).for_each(drain);
-    futures::future::join(pools, servers).await;
+    let exports = export_stream.map(|result| result.map(drop)).for_each(drain);
+    futures::future::join3(pools, servers, exports).await;
 }
 
 async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>) -> Result<Action, Error> {
@@ -186,6 +204,20 @@ async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc
     let started = Instant::now();
     let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
     finished("McpServer", &*object, &result, started, &context);
+    result
+}
+
+async fn reconcile_export(object: Arc<DeserializeGuard<SiemExport>>, context: Arc<Context>) -> Result<Action, Error> {
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = "SiemExport",
+        namespace = object.namespace(),
+        name = object.name_any(),
+        generation = object.meta().generation
+    );
+    let started = Instant::now();
+    let result = siem_export::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
+    finished("SiemExport", &*object, &result, started, &context);
     result
 }
 

@@ -69,6 +69,18 @@ impl ApplyError {
         }
     }
 
+    /// The child that is not as desired.
+    pub fn key(&self) -> &ChildKey {
+        match self {
+            ApplyError::NameConflict(key) | ApplyError::StillDeleting(key) | ApplyError::Timeout(key) => key,
+            ApplyError::QuotaExceeded { key, .. }
+            | ApplyError::Immutable { key, .. }
+            | ApplyError::Refused { key, .. }
+            | ApplyError::Forbidden { key, .. }
+            | ApplyError::Api { key, .. } => key,
+        }
+    }
+
     /// Whether a retry soon may help although nobody does anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, ApplyError::StillDeleting(_) | ApplyError::Timeout(_) | ApplyError::Api { .. })

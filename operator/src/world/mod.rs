@@ -7,9 +7,10 @@ mod pods;
 mod wake;
 mod watches;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::Store;
@@ -23,8 +24,10 @@ pub use watches::run;
 
 use crate::armor::ArmorView;
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::siem_export;
 use crate::status::StatusWriter;
 
 /// One scope of namespaces: all, or a single one. References never leave a namespace, so scopes are independent.
@@ -39,7 +42,9 @@ pub struct Scope {
     pub pools: Store<DeserializeGuard<Pool>>,
     /// The McpServers.
     pub servers: Store<DeserializeGuard<McpServer>>,
-    /// What both own.
+    /// The SiemExports.
+    pub exports: Store<DeserializeGuard<SiemExport>>,
+    /// What Pools and McpServers own.
     pub children: Arc<ChildStore>,
     /// Pods of children.
     pub pods: Arc<Cache<PodState>>,
@@ -53,6 +58,8 @@ pub struct Scope {
     pub materials: Materials,
     /// What Armor says.
     pub armor: Arc<ArmorView>,
+    /// The exporters.
+    pub exporter: Arc<PoolExporters>,
     /// The writer of children.
     pub applier: Applier,
     /// The writer of status.
@@ -82,6 +89,22 @@ impl Scope {
                 s.metadata.namespace.as_deref() == Some(namespace)
                     && s.spec.pool_ref.name == pool
                     && s.metadata.deletion_timestamp.is_none()
+            })
+        })
+    }
+
+    /// The well-formed SiemExports that are for a pool.
+    pub fn exports_of(
+        &self,
+        namespace: &str,
+        pool: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Vec<Arc<DeserializeGuard<SiemExport>>> {
+        self.exports.state_filter(|export| {
+            export.0.as_ref().is_ok_and(|e| {
+                e.metadata.namespace.as_deref() == Some(namespace)
+                    && siem_export::selects(e, pool, labels)
+                    && e.metadata.deletion_timestamp.is_none()
             })
         })
     }

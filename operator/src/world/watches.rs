@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -28,15 +29,20 @@ use crate::references;
 /// A watch is renewed this often, which is also how soon a dead connection is noticed.
 const WATCH_SECONDS: u32 = 60;
 
+/// Between two looks whether the cluster has an optional kind by now, where something asks for it.
+const LOOK_FOR_KIND: Duration = Duration::from_secs(30);
+
 /// Starts every watch of a scope. They run until the set is dropped or aborted.
 pub fn run(
     scope: &Arc<Scope>,
     pools: Writer<DeserializeGuard<Pool>>,
     servers: Writer<DeserializeGuard<McpServer>>,
+    exports: Writer<DeserializeGuard<SiemExport>>,
     tasks: &mut JoinSet<()>,
 ) {
     tasks.spawn(watch_pools(scope.clone(), pools));
     tasks.spawn(watch_servers(scope.clone(), servers));
+    tasks.spawn(watch_exports(scope.clone(), exports));
     for kind in Kind::ALL {
         tasks.spawn(watch_children(scope.clone(), kind));
     }
@@ -99,8 +105,11 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
         writer.apply_watcher_event(&event);
         let gone = |pool: &DeserializeGuard<Pool>| {
             scope.armor.forget(&pool.uid().unwrap_or_default());
+            scope.exporter.forget(&pool.uid().unwrap_or_default());
             scope.status.forget(&pool.uid().unwrap_or_default());
-            scope.wake.servers_of(&pool.namespace().unwrap_or_default(), &pool.name_any());
+            let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+            scope.wake.servers_of(&namespace, &name);
+            scope.wake.exports_of(&namespace, &name, pool.labels());
         };
         match &event {
             Event::Init => {}
@@ -116,9 +125,18 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
                 if let Ok(pool) = &pool.0 {
                     scope.status.caught_up(pool);
                 }
-                if before.is_none_or(|old| has_new_spec(old.meta(), pool.meta())) {
-                    scope.wake.pool_and_servers(&pool.namespace().unwrap_or_default(), &pool.name_any());
+                let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+                let is_new = before.as_ref().is_none_or(|old| has_new_spec(old.meta(), pool.meta()));
+                if is_new {
+                    scope.wake.pool_and_servers(&namespace, &name);
                 }
+                // SiemExports select by labels; those that selected it before have one pool less.
+                let had_labels = before.as_ref().filter(|old| old.labels() != pool.labels());
+                if is_new || had_labels.is_some() {
+                    scope.wake.pool(&namespace, &name);
+                    scope.wake.exports_of(&namespace, &name, pool.labels());
+                }
+                had_labels.inspect(|old| scope.wake.exports_of(&namespace, &name, old.labels()));
             }
             Event::Delete(pool) => gone(pool),
         }
@@ -171,6 +189,51 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
     }
 }
 
+async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<SiemExport>>) {
+    let mut events = Box::pin(events(&scope, "SiemExport", api(&scope), config()));
+    let mut listed = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = event.modify(prune);
+        let before = known(&scope.exports, &event);
+        if let Event::Init = event {
+            listed = scope.exports.state();
+        }
+        writer.apply_watcher_event(&event);
+        let wake_pools = |export: &DeserializeGuard<SiemExport>| match &export.0 {
+            Ok(export) => scope.wake.pools_of(export),
+            // Which pool it is for can not be told.
+            Err(_) => scope.wake.pools_in(&export.namespace().unwrap_or_default()),
+        };
+        let gone = |export: &DeserializeGuard<SiemExport>| {
+            scope.status.forget(&export.uid().unwrap_or_default());
+            wake_pools(export);
+        };
+        match &event {
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => {
+                missing(&scope.exports, std::mem::take(&mut listed)).iter().for_each(|export| gone(export));
+                for export in scope.exports.state() {
+                    scope.wake.export(&export.namespace().unwrap_or_default(), &export.name_any());
+                    wake_pools(&export);
+                }
+            }
+            Event::Apply(export) => {
+                if let Ok(export) = &export.0 {
+                    scope.status.caught_up(export);
+                }
+                if before.as_ref().is_none_or(|old| has_new_spec(old.meta(), export.meta())) {
+                    scope.wake.export(&export.namespace().unwrap_or_default(), &export.name_any());
+                    wake_pools(export);
+                    if let Some(old) = before {
+                        wake_pools(&old);
+                    }
+                }
+            }
+            Event::Delete(export) => gone(export),
+        }
+    }
+}
+
 /// What the store held of an object before this event.
 fn known<K>(store: &kube::runtime::reflector::Store<K>, event: &Event<K>) -> Option<Arc<K>>
 where
@@ -211,17 +274,63 @@ async fn watch_children(scope: Arc<Scope>, kind: Kind) {
         Some(namespace) => Api::namespaced_with(scope.client.clone(), namespace, &resource),
         None => Api::all_with(scope.client.clone(), &resource),
     };
+    loop {
+        watch_served(&scope, kind, api.clone()).await;
+        if scope.children.set_unserved(kind) {
+            tracing::info!(kind = kind.as_str(), "the cluster does not give this kind to the operator");
+            wake_monitored(&scope);
+        }
+        // While no Pool asks for it, nobody needs to know whether it is there by now.
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + LOOK_FOR_KIND, LOOK_FOR_KIND);
+        loop {
+            look.tick().await;
+            if monitored(&scope).next().is_some() {
+                break;
+            }
+        }
+    }
+}
+
+/// Pools that ask for PodMonitors.
+fn monitored(scope: &Scope) -> impl Iterator<Item = Arc<DeserializeGuard<Pool>>> {
+    let wants = |pool: &Pool| pool.spec.metrics.as_ref().is_some_and(|metrics| metrics.pod_monitor);
+    scope.pools.state().into_iter().filter(move |guard| guard.0.as_ref().is_ok_and(wants))
+}
+
+fn wake_monitored(scope: &Scope) {
+    for pool in monitored(scope) {
+        scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
+    }
+}
+
+/// Whether a watch can not work because the kind is not there, or not for the operator.
+fn is_unserved(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => return false,
+    };
+    matches!(code, 403 | 404)
+}
+
+/// Watches children of a kind; ends when it is an optional one that is not served.
+async fn watch_served(scope: &Arc<Scope>, kind: Kind, api: Api<DynamicObject>) {
     let metrics = scope.metrics.clone();
     let mut stream = Box::pin(watcher(api, managed()).default_backoff());
     while let Some(event) = stream.next().await {
         let event = match event {
             Ok(event) => event,
+            Err(error) if kind.is_optional() && is_unserved(&error) => return,
             Err(error) => {
                 metrics.watch_failed(kind.as_str());
                 tracing::warn!(kind = kind.as_str(), %error, "watch failed; it is tried again");
                 continue;
             }
         };
+        if matches!(event, Event::InitDone) && scope.children.set_served(kind) {
+            wake_monitored(scope);
+        }
         let keyed = map(event, |object: DynamicObject| {
             let key = ChildKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
             serde_json::to_value(&object).ok().map(|live| (key, live))
@@ -247,8 +356,10 @@ async fn watch_pods(scope: Arc<Scope>) {
                 continue;
             }
             scope.wake.pool(&namespace, &pod.pool);
-            if let Some(owner) = scope.pools.get(&ObjectRef::new(&pod.pool).within(&namespace)) {
-                scope.armor.hurry(&owner.uid().unwrap_or_default());
+            let Some(owner) = scope.pools.get(&ObjectRef::new(&pod.pool).within(&namespace)) else { continue };
+            match pod.component.as_ref() {
+                "exporter" => scope.exporter.hurry(&owner.uid().unwrap_or_default()),
+                _ => scope.armor.hurry(&owner.uid().unwrap_or_default()),
             }
         }
     }
@@ -283,6 +394,15 @@ where
                 {
                     scope.wake.server(&namespace, &server.name_any());
                     scope.wake.pool(&namespace, &server.spec.pool_ref.name);
+                }
+            }
+            for export in scope.exports.state() {
+                let Ok(export) = &export.0 else { continue };
+                if export.namespace().as_deref() == Some(namespace.as_str())
+                    && references::of_export(export, source, &name)
+                {
+                    scope.wake.export(&namespace, &export.name_any());
+                    scope.wake.pools_of(export);
                 }
             }
             for pool in scope.pools.state() {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod export_status;
+mod exports;
 mod golden;
 mod input;
 mod network;
