@@ -25,6 +25,16 @@ pub enum EventName {
     ConfigChange,
     /// Events of this component were lost.
     EventsDropped,
+    /// A component of a pool came, became ready, failed, recovered or went.
+    ComponentLifecycle,
+    /// A component has not as many ready Pods as it should have, or has them again.
+    Scaling,
+    /// The outcome of bringing an object to its desired state changed.
+    ReconciliationComplete,
+    /// The one-word summary of a pool changed.
+    PoolPhaseChanged,
+    /// An object that makes up a pool was created, changed or deleted.
+    ResourceChanged,
 }
 
 /// Keys of events that a call caused.
@@ -60,6 +70,11 @@ impl EventName {
         Self::UpstreamError,
         Self::ConfigChange,
         Self::EventsDropped,
+        Self::ComponentLifecycle,
+        Self::Scaling,
+        Self::ReconciliationComplete,
+        Self::PoolPhaseChanged,
+        Self::ResourceChanged,
     ];
 
     /// The name as it is written.
@@ -72,6 +87,11 @@ impl EventName {
             Self::UpstreamError => "upstream_error",
             Self::ConfigChange => "config_change",
             Self::EventsDropped => "events_dropped",
+            Self::ComponentLifecycle => "component_lifecycle",
+            Self::Scaling => "scaling",
+            Self::ReconciliationComplete => "reconciliation_complete",
+            Self::PoolPhaseChanged => "pool_phase_changed",
+            Self::ResourceChanged => "resource_changed",
         }
     }
 
@@ -80,6 +100,7 @@ impl EventName {
     pub const fn class(self) -> Class {
         match self {
             Self::ToolCall => Class::ToolActivity,
+            Self::ResourceChanged => Class::Audit,
             _ => Class::Operational,
         }
     }
@@ -88,10 +109,12 @@ impl EventName {
     #[must_use]
     pub const fn severities(self) -> &'static [Severity] {
         match self {
-            Self::ToolCall => &[Severity::Info, Severity::Warn],
+            Self::ToolCall | Self::ComponentLifecycle | Self::Scaling => &[Severity::Info, Severity::Warn],
             Self::AuthDenied | Self::RouteNotFound => &[Severity::Warn],
             Self::UpstreamError | Self::EventsDropped => &[Severity::Error],
-            Self::ConfigChange => &[Severity::Info],
+            Self::ConfigChange | Self::ResourceChanged => &[Severity::Info],
+            Self::ReconciliationComplete => &[Severity::Info, Severity::Error],
+            Self::PoolPhaseChanged => &[Severity::Info, Severity::Warn, Severity::Error],
         }
     }
 
@@ -105,6 +128,19 @@ impl EventName {
             Self::UpstreamError => &["mcp.server_name", "upstream.cause"],
             Self::ConfigChange => &["config.revision", "config.hash", "config.source"],
             Self::EventsDropped => &["dropped.count", "dropped.from", "dropped.to", "dropped.cause"],
+            Self::ComponentLifecycle => &["lifecycle.component", "lifecycle.transition"],
+            Self::Scaling => &["scaling.component", "scaling.desired", "scaling.ready"],
+            Self::ReconciliationComplete => &[
+                "reconcile.kind",
+                "reconcile.name",
+                "reconcile.created",
+                "reconcile.updated",
+                "reconcile.deleted",
+                "reconcile.unchanged",
+                "duration.total_ms",
+            ],
+            Self::PoolPhaseChanged => &["phase.to"],
+            Self::ResourceChanged => &["resource.kind", "resource.name", "resource.operation"],
         }
     }
 
@@ -115,7 +151,10 @@ impl EventName {
             Self::AuthDenied | Self::RouteNotFound => (&["client.ip"], CALL_REF),
             Self::UpstreamError => (&["http.status_code"], CALL_REF),
             Self::ConfigChange => (&["config.previous"], &[]),
-            Self::EventsDropped => (&[], &[]),
+            Self::EventsDropped | Self::ComponentLifecycle | Self::Scaling => (&[], &[]),
+            Self::ReconciliationComplete => (&["reconcile.error"], &[]),
+            Self::PoolPhaseChanged => (&["phase.from", "phase.reason"], &[]),
+            Self::ResourceChanged => (&["actor.manager"], &[]),
         };
         own.iter().chain(shared).copied()
     }

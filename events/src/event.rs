@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    AuthDenied, Component, ConfigChange, EventName, EventsDropped, Message, Moment, Record, RouteNotFound,
-    SCHEMA_VERSION, Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
+    AuthDenied, Component, ComponentLifecycle, ConfigChange, EventName, EventsDropped, Message, Moment,
+    PoolPhaseChanged, ReconciliationComplete, Record, ResourceChanged, RouteNotFound, SCHEMA_VERSION, Scaling,
+    Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
 };
 
 /// Who speaks: the same for every event of an instance.
@@ -41,6 +42,11 @@ pub enum Body {
     UpstreamError(UpstreamError),
     ConfigChange(ConfigChange),
     EventsDropped(EventsDropped),
+    ComponentLifecycle(ComponentLifecycle),
+    Scaling(Scaling),
+    ReconciliationComplete(ReconciliationComplete),
+    PoolPhaseChanged(PoolPhaseChanged),
+    ResourceChanged(ResourceChanged),
 }
 
 /// That an event stands for several of its kind.
@@ -78,6 +84,11 @@ impl Body {
             Self::UpstreamError(_) => EventName::UpstreamError,
             Self::ConfigChange(_) => EventName::ConfigChange,
             Self::EventsDropped(_) => EventName::EventsDropped,
+            Self::ComponentLifecycle(_) => EventName::ComponentLifecycle,
+            Self::Scaling(_) => EventName::Scaling,
+            Self::ReconciliationComplete(_) => EventName::ReconciliationComplete,
+            Self::PoolPhaseChanged(_) => EventName::PoolPhaseChanged,
+            Self::ResourceChanged(_) => EventName::ResourceChanged,
         }
     }
 
@@ -86,7 +97,11 @@ impl Body {
             Self::ToolCall(call) => call.outcome.severity(),
             Self::AuthDenied(_) | Self::RouteNotFound(_) => Severity::Warn,
             Self::UpstreamError(_) | Self::EventsDropped(_) => Severity::Error,
-            Self::ConfigChange(_) => Severity::Info,
+            Self::ConfigChange(_) | Self::ResourceChanged(_) => Severity::Info,
+            Self::ComponentLifecycle(event) => event.severity(),
+            Self::Scaling(event) => event.severity(),
+            Self::ReconciliationComplete(event) => event.severity(),
+            Self::PoolPhaseChanged(event) => event.severity(),
         }
     }
 
@@ -96,8 +111,13 @@ impl Body {
             Self::AuthDenied(_) => AuthDenied::MESSAGE,
             Self::RouteNotFound(event) => event.message(),
             Self::UpstreamError(event) => event.message(),
-            Self::ConfigChange(_) => ConfigChange::MESSAGE,
+            Self::ConfigChange(event) => event.message(),
             Self::EventsDropped(event) => event.message(),
+            Self::ComponentLifecycle(event) => event.message(),
+            Self::Scaling(event) => event.message(),
+            Self::ReconciliationComplete(event) => event.message(),
+            Self::PoolPhaseChanged(event) => event.message(),
+            Self::ResourceChanged(event) => event.message(),
         }
     }
 
@@ -109,6 +129,11 @@ impl Body {
             Self::UpstreamError(event) => event.fill(record),
             Self::ConfigChange(event) => event.fill(record),
             Self::EventsDropped(event) => event.fill(record),
+            Self::ComponentLifecycle(event) => event.fill(record),
+            Self::Scaling(event) => event.fill(record),
+            Self::ReconciliationComplete(event) => event.fill(record),
+            Self::PoolPhaseChanged(event) => event.fill(record),
+            Self::ResourceChanged(event) => event.fill(record),
         }
     }
 }

@@ -230,6 +230,25 @@ pub const ROWS: &[Row] = &[
     own("dropped.from"),
     own("dropped.to"),
     own("dropped.cause"),
+    own("lifecycle.component"),
+    own("lifecycle.transition"),
+    own("scaling.component"),
+    own("scaling.desired"),
+    own("scaling.ready"),
+    own("reconcile.kind"),
+    own("reconcile.name"),
+    own("reconcile.created"),
+    own("reconcile.updated"),
+    own("reconcile.deleted"),
+    own("reconcile.unchanged"),
+    own("reconcile.error"),
+    own("phase.from"),
+    own("phase.to"),
+    own("phase.reason"),
+    own("resource.kind"),
+    own("resource.name"),
+    own("resource.operation"),
+    own("actor.manager"),
 ];
 
 /// Finds the rows of the keys of one event.
@@ -294,7 +313,19 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
         (_, Some(Status::Success)) => Some("success"),
         (_, Some(Status::Error | Status::Blocked | Status::RateLimited)) => Some("failure"),
         (EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound, None) => Some("failure"),
-        (EventName::ToolCall | EventName::ConfigChange | EventName::EventsDropped, None) => None,
+        (EventName::ReconciliationComplete, None) => {
+            Some(if record.reconcile_error.is_some() { "failure" } else { "success" })
+        }
+        (
+            EventName::ToolCall
+            | EventName::ConfigChange
+            | EventName::EventsDropped
+            | EventName::ComponentLifecycle
+            | EventName::Scaling
+            | EventName::PoolPhaseChanged
+            | EventName::ResourceChanged,
+            None,
+        ) => None,
     }
 }
 
