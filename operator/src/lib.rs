@@ -1,9 +1,10 @@
 //! The AI Gateway Operator: reconciles Pools and McpServers into gateways, Redis and their status.
 //!
 //! Each kind has its folder with the five steps as files. `child` holds the one writer of children, `status` the
-//! one writer of status, `world` what the watches know, and `armor` what the gateways say.
+//! one writer of status, `world` what the watches know, `armor` what the gateways say, and `audit` what the trail is told.
 
 pub mod armor;
+pub mod audit;
 pub mod certificates;
 pub mod child;
 pub mod conditions;

@@ -10,9 +10,9 @@ mod watches;
 use std::sync::Arc;
 
 use crds::{McpServer, Pool};
-use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
 
 pub use cache::{Cache, Key};
 pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
@@ -22,6 +22,7 @@ pub use wake::{Receivers, Wake};
 pub use watches::run;
 
 use crate::armor::ArmorView;
+use crate::audit::{PoolId, Trail};
 use crate::child::{Applier, ChildStore};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -57,6 +58,8 @@ pub struct Scope {
     pub applier: Applier,
     /// The writer of status.
     pub status: StatusWriter,
+    /// What the audit trails of the pools are told.
+    pub trail: Arc<Trail>,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Counters.
@@ -84,6 +87,12 @@ impl Scope {
                     && s.metadata.deletion_timestamp.is_none()
             })
         })
+    }
+
+    /// A pool, as its events name it, if there is one of this name.
+    pub fn pool_id(&self, namespace: &str, name: &str) -> Option<PoolId> {
+        let pool = self.pools.get(&ObjectRef::new(name).within(namespace))?;
+        Some(PoolId { uid: pool.uid()?, namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     /// Contents of a Secret or ConfigMap.
