@@ -18,13 +18,22 @@ pub struct Limits {
     pub unwanted: usize,
     /// How long these are kept.
     pub unwanted_for: Duration,
+    /// Their bytes, of all such pools together: in most clusters most pools have no exporter.
+    pub unwanted_bytes: usize,
     /// Events in one request.
     pub batch: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { events: 1_000, bytes: 16 << 20, unwanted: 100, unwanted_for: Duration::from_secs(600), batch: 100 }
+        Self {
+            events: 1_000,
+            bytes: 16 << 20,
+            unwanted: 100,
+            unwanted_for: Duration::from_secs(600),
+            unwanted_bytes: 512 << 10,
+            batch: 100,
+        }
     }
 }
 
@@ -85,6 +94,8 @@ struct Queue {
     /// Smaller after a refusal, until the event that is to blame is alone.
     batch: usize,
     gone_since: Option<Instant>,
+    /// Whether the pool had no exporter when it was last asked for.
+    absent: bool,
 }
 
 /// The events of every pool that wait.
@@ -93,6 +104,7 @@ pub struct Spool {
     queues: HashMap<Box<str>, Queue>,
     numbers: HashMap<Box<str>, u64>,
     bytes: usize,
+    absent_bytes: usize,
     count: usize,
     dropped: Vec<(Loss, u64)>,
 }
@@ -101,7 +113,15 @@ impl Spool {
     /// Nothing waits yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, queues: HashMap::new(), numbers: HashMap::new(), bytes: 0, count: 0, dropped: Vec::new() }
+        Self {
+            limits,
+            queues: HashMap::new(),
+            numbers: HashMap::new(),
+            bytes: 0,
+            absent_bytes: 0,
+            count: 0,
+            dropped: Vec::new(),
+        }
     }
 
     /// Adds an event, which `make` writes under the next number of the pool's.
@@ -121,17 +141,33 @@ impl Spool {
             failures: 0,
             batch: limits.batch,
             gone_since: None,
+            absent: false,
         };
         (self.bytes, self.count) = (self.bytes + json.len(), self.count + 1);
         let queue = self.queues.entry(pool.into()).or_insert_with(fresh);
+        self.absent_bytes += if queue.absent { json.len() } else { 0 };
         queue.waiting.push_back((json, now));
-        if queue.waiting.len() > limits.events {
-            self.drop_first(pool, Loss::Overflow);
+        match queue.absent {
+            true if queue.waiting.len() > limits.unwanted => self.drop_first(pool, Loss::Unwanted),
+            false if queue.waiting.len() > limits.events => self.drop_first(pool, Loss::Overflow),
+            _ => {}
         }
-        while self.bytes > limits.bytes {
-            let longest = self.queues.iter().max_by_key(|(_, queue)| queue.waiting.len());
-            let Some(longest) = longest.map(|(pool, _)| pool.clone()) else { break };
-            self.drop_first(&longest, Loss::Overflow);
+        self.keep_within();
+    }
+
+    /// Takes from the longest queues what is too much for all of them together.
+    fn keep_within(&mut self) {
+        loop {
+            let (only_absent, why) =
+                match (self.absent_bytes > self.limits.unwanted_bytes, self.bytes > self.limits.bytes) {
+                    (true, _) => (true, Loss::Unwanted),
+                    (false, true) => (false, Loss::Overflow),
+                    (false, false) => return,
+                };
+            let queues = self.queues.iter().filter(|(_, queue)| queue.absent || !only_absent);
+            let longest = queues.max_by_key(|(_, queue)| queue.waiting.len()).map(|(pool, _)| pool.clone());
+            let Some(longest) = longest else { return };
+            self.drop_first(&longest, why);
         }
     }
 
@@ -173,6 +209,12 @@ impl Spool {
         let limits = self.limits;
         let Some(queue) = self.queues.get_mut(&batch.pool) else { return };
         queue.on_its_way = false;
+        let absent = result == Err(SinkError::Absent);
+        if absent != queue.absent {
+            queue.absent = absent;
+            let bytes: usize = queue.waiting.iter().map(|(json, _)| json.len()).sum();
+            self.absent_bytes = if absent { self.absent_bytes + bytes } else { self.absent_bytes - bytes };
+        }
         match result {
             Ok(_) => {
                 let sent = batch.from + batch.events.len() as u64;
@@ -187,6 +229,7 @@ impl Spool {
                 let old = queue.waiting.iter().take_while(old).count();
                 let first = old.max(queue.waiting.len().saturating_sub(limits.unwanted));
                 self.drop_some(&batch.pool, first, Loss::Unwanted);
+                self.keep_within();
             }
             Err(SinkError::Refused) if batch.events.len() > 1 => {
                 (queue.batch, queue.due) = (batch.events.len() / 2, now);
@@ -249,6 +292,11 @@ impl Spool {
         let bytes: usize = queue.waiting.drain(..first).map(|(json, _)| json.len()).sum();
         queue.left += first as u64;
         (self.bytes, self.count) = (self.bytes - bytes, self.count - first);
+        self.absent_bytes -= if queue.absent { bytes } else { 0 };
+        // A queue that was long does not keep the room that it had.
+        if queue.waiting.capacity() > 2 * queue.waiting.len() + 8 {
+            queue.waiting.shrink_to_fit();
+        }
         // A queue with a batch on its way is still asked for when it comes back.
         if queue.waiting.is_empty() && !queue.on_its_way {
             if queue.gone_since.is_some() {

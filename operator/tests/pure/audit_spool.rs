@@ -6,8 +6,14 @@ use std::time::{Duration, Instant};
 use operator::audit::{Batch, Limits, Loss, SinkError, Spool};
 use proptest::prelude::*;
 
-const SMALL: Limits =
-    Limits { events: 10, bytes: 4_000, unwanted: 3, unwanted_for: Duration::from_secs(600), batch: 4 };
+const SMALL: Limits = Limits {
+    unwanted_bytes: 30,
+    events: 10,
+    bytes: 4_000,
+    unwanted: 3,
+    unwanted_for: Duration::from_secs(600),
+    batch: 4,
+};
 
 fn push(spool: &mut Spool, pool: &str, now: Instant) {
     spool.push(pool, now, |seq| format!("{pool}-{seq}").into_bytes());
@@ -133,6 +139,33 @@ fn a_pool_without_an_exporter_keeps_its_newest_events_for_a_while() {
     assert_eq!(dropped(&mut spool), BTreeMap::from([("unwanted", 3)]));
     assert!(spool.is_empty());
     assert_eq!(spool.take_due(late, 16), (vec![], None), "an idle pool is not asked about");
+}
+
+#[test]
+fn pools_without_an_exporter_share_little_room_and_take_none_of_the_others() {
+    let now = Instant::now();
+    let mut spool = filled(SMALL, "wanted", 8, now);
+    for i in 0..100 {
+        push(&mut spool, &format!("x{i:02}"), now);
+    }
+    let (batches, _) = spool.take_due(now, 200);
+    for batch in &batches {
+        let result = if &*batch.pool == "wanted" { Err(SinkError::Unavailable) } else { Err(SinkError::Absent) };
+        spool.settle(batch, result, now, 0.0);
+    }
+    // Six events of five bytes each in 30.
+    assert_eq!((spool.len(), dropped(&mut spool)), (8 + 6, BTreeMap::from([("unwanted", 94)])));
+    // Of a pool with nothing left it is not remembered that it had no exporter: it is asked for again at once.
+    for _ in 0..20 {
+        (0..5).for_each(|_| push(&mut spool, "x00", now));
+        for batch in spool.take_due(now, 200).0 {
+            spool.settle(&batch, Err(SinkError::Absent), now, 0.0);
+        }
+        assert!(spool.len() <= 8 + 6, "{} wait", spool.len());
+    }
+    let later = now + Duration::from_secs(20);
+    let wanted = spool.take_due(later, 200).0.into_iter().find(|batch| &*batch.pool == "wanted").unwrap();
+    assert_eq!(texts(&wanted), ["wanted-1", "wanted-2", "wanted-3", "wanted-4"]);
 }
 
 #[test]
