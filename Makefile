@@ -23,7 +23,7 @@ build: ## Build every binary in release mode
 	cargo build --workspace --release --locked
 
 .PHONY: generate
-generate: ## Write the generated files: CRDs, event schema and samples, chart copies
+generate: ## Write the generated files: CRDs, event schema and samples, references, chart copies, content for SIEMs
 	@$(MAKE) -s --no-print-directory generate-into OUT=.
 
 # One recipe for writing and for checking, so that the two can not differ.
@@ -31,12 +31,14 @@ generate: ## Write the generated files: CRDs, event schema and samples, chart co
 generate-into:
 	@cargo run -q --locked -p crds --example generate -- $(OUT)/crds/yaml >/dev/null
 	@cargo run -q --locked -p events --example generate -- $(OUT)/events >/dev/null
+	@cargo run -q --locked -p exporter --example fields -- $(OUT)/docs/reference
 	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
+	@cargo run -q --locked -p exporter --example content -- $(OUT)/content
 
 .PHONY: packages
 packages: cluster-packages ## Install the missing Debian packages that the cluster and the tests need (root)
 	@missing=(); \
-	for program in jq shellcheck; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
+	for program in jq shellcheck file; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
 	if [ "$${#missing[@]}" -gt 0 ]; then \
 	  echo "installing $${missing[*]}"; \
@@ -77,6 +79,7 @@ check: ## Format, lints, dependency rules, generated files, charts, shell script
 	  printf '\n=== cargo deny: NOT RUN, because it is not installed: make cargo-deny\n'; \
 	fi
 	@$(STAGE) "charts" charts/test.sh
+	@$(STAGE) "content for SIEMs" content/test.sh
 	@$(STAGE) "documents" docs/test.sh
 	@$(STAGE) "local cluster's program" $(MAKE) -s --no-print-directory cluster-test
 

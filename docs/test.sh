@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks that the documents agree with the code: every reason is documented and every documented one exists, and links between
-# files lead somewhere.
+# Checks that the documents agree with the code: every reason is documented and every documented one exists, every field and code of
+# a destination is explained, and links between files lead somewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 passed=0
@@ -38,6 +38,71 @@ done << 'END'
 ai_gateway_operator operator/src/metrics.rs
 armor armor/src/metrics.rs
 armor_audit armor/src/audit/metrics.rs
+END
+# And each documented one of the operator and of Armor is registered.
+while read -r name; do
+  short=${name#ai_gateway_operator_}
+  short=${short#armor_}
+  short=${short#audit_}
+  if cat operator/src/metrics.rs armor/src/metrics.rs armor/src/audit/metrics.rs | tr '\n' ' ' | grep -qE "register\\( *\"${short%_total}\""; then ok; else
+    not_ok "docs/reference/metrics.md explains $name, which no code registers"
+  fi
+done < <(
+  # shellcheck disable=SC2016 # the backticks are Markdown's
+  sed -n 's/^| `\(\(ai_gateway_operator\|armor\)_[a-z_]*\)` |.*/\1/p' docs/reference/metrics.md
+)
+
+# Each destination's page explains every field of its block and every code that its answers can give; the README those of all.
+fixed_codes() {
+  sed -s '/#\[cfg(test)\]/,$d' "$@" | tr '\n' ' ' | grep -oE '(fixed|auth|retry|drop)\( *"[A-Za-z0-9_-]+"' | grep -oE '"[^"]+"' | tr -d '"' | sort -u
+}
+while read -r folder page; do
+  folder=exporter/src/destination/$folder
+  while read -r field; do
+    if grep -qE "^\| [^|]*\`$field\`" "docs/siem/$page.md"; then ok; else not_ok "docs/siem/$page.md does not explain the field $field"; fi
+  done < <(sed -n '/^pub struct Spec/,/^}/p' "$folder/config.rs" | sed -nE 's/^    pub ([a-z_]+):.*/\1/p' | sed -E 's/_([a-z])/\U\1/g')
+  # The lists of an answer's own words, one a line.
+  words=$(sed -sn '/^const [A-Z]*: \[&str; [0-9]*\] = \[$/,/^\];/p' "$folder"/*.rs | grep -oE '^    "[a-z]+_[a-z_]+"' | tr -d ' "' || true)
+  for code in $(fixed_codes "$folder"/*.rs || true) $words; do
+    if grep -qF "\`$code\`" "docs/siem/$page.md"; then ok; else not_ok "docs/siem/$page.md does not explain the code $code"; fi
+  done
+done << 'END'
+splunk splunk
+datadog datadog
+otlp otlp
+syslog syslog
+sentinel sentinel
+event_bridge eventbridge
+sumo_logic sumologic
+coralogix coralogix
+elasticsearch elasticsearch
+webhook webhook
+stdout stdout
+END
+while read -r code; do
+  if grep -qF "\`$code\`" docs/siem/README.md; then ok; else not_ok "docs/siem/README.md does not explain the code $code"; fi
+done < <(sed '/#\[cfg(test)\]/,$d' exporter/src/cause.rs | grep -oE '=> "[a-z-]+"' | grep -oE '[a-z][a-z-]+')
+# The shells around the pure folders have codes of their own, of several destinations.
+while read -r source; do
+  for code in $(fixed_codes "$source" || true); do
+    if grep -qF "\`$code\`" docs/siem/*.md; then ok; else not_ok "no page under docs/siem explains the code $code of $source"; fi
+  done
+done < <(find exporter/src -path exporter/src/destination -prune -o -name '*.rs' -print)
+
+# The event that a page shows is the one that the encoder's test compares with: file, how to find the event in it.
+while read -r page golden filter; do
+  # shellcheck disable=SC2016 # the backticks are Markdown's
+  shown=$(sed -n '/^## What arrives/,/^## /p' "docs/siem/$page.md" | sed -n '/^```json$/,/^```$/{/^```/!p}' | jq -cS .)
+  real=$(sed '1,/^$/d' "exporter/tests/golden/$golden" | jq -cSs "$filter")
+  if [ "$shown" = "$real" ]; then ok; else not_ok "docs/siem/$page.md shows another event than exporter/tests/golden/$golden"; fi
+done << 'END'
+splunk splunk/request.txt .[0]
+datadog datadog/request.txt .[0][0]
+sentinel sentinel/request.txt .[0][0]
+elasticsearch elasticsearch/request.txt .[1]
+eventbridge event_bridge/request.keys.txt .[0].Entries[0] | .Detail |= fromjson
+sumologic sumo_logic/request.txt .[0]
+webhook webhook/request.txt .[0] | .data |= .[:1]
 END
 
 while IFS=: read -r file link; do

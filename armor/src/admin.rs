@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -55,8 +55,7 @@ fn guarded(gateway: &Gateway, headers: &HeaderMap, answer: impl FnOnce(&Running)
     let Some(running) = gateway.running() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration\n".to_owned());
     };
-    let token = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if !token.is_some_and(|token| running.is_admin_token(token)) {
+    if !running.is_admin(headers) {
         let mut response = reply::empty(StatusCode::UNAUTHORIZED);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return response;

@@ -9,21 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use secrecy::{ExposeSecret, SecretSlice};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Audit, AuditSettings, HashKey, Parameters, RedisSettings};
+use crate::audit::{Audit, AuditSettings, Parameters};
 use crate::auth::Authenticator;
-use crate::config::schema::{self, Auth, Document, RedisUrl};
+use crate::config::schema::{self, Auth, Document};
 use crate::config::types::Prefix;
 use crate::config::{ConfigError, Loaded};
 use crate::endpoint::post::Room;
 use crate::host::HostPolicy;
-use crate::listener::tls;
 use crate::mcp::Era;
 use crate::metrics::Metrics;
 use crate::session::{Sealer, Sessions};
+use crate::tls;
 use crate::upstream::Server;
 
 /// The process, as requests see it.
@@ -211,10 +211,10 @@ impl Running {
         })
     }
 
-    /// Compares in constant time.
+    /// Whether a request shows the token of the admin port.
     #[must_use]
-    pub fn is_admin_token(&self, presented: &[u8]) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.admin_token.expose_secret(), presented).into()
+    pub fn is_admin(&self, headers: &http::HeaderMap) -> bool {
+        daemon::bearer::is_shown(headers, &self.admin_token)
     }
 
     /// The one server of a pool whose names have no prefix.
@@ -247,11 +247,7 @@ impl Running {
     }
 }
 
-fn servers(
-    document: &Document,
-    secrets: &crate::config::load::Secrets,
-    previous: Option<&Running>,
-) -> Vec<Arc<Server>> {
+fn servers(document: &Document, secrets: &daemon::files::Secrets, previous: Option<&Running>) -> Vec<Arc<Server>> {
     let mut taken: HashMap<&Prefix, &crate::config::types::ServerName> = HashMap::new();
     let known: HashMap<[u8; 32], &Arc<Server>> =
         previous.into_iter().flat_map(|p| &p.servers).map(|server| (server.fingerprint, server)).collect();
@@ -278,23 +274,11 @@ fn servers(
 pub fn audit_settings(loaded: &Loaded) -> Result<AuditSettings, ConfigError> {
     let document = &loaded.document;
     let secrets = &loaded.secrets;
-    let url = match &document.redis.url {
-        RedisUrl::Plain(url) => url.as_str(),
-        RedisUrl::File(file) => secrets.require_text(file, "redis.urlFile")?,
-    };
-    let password = match &document.redis.password_file {
-        None => None,
-        Some(file) => Some(SecretString::from(secrets.require_text(file, "redis.passwordFile")?)),
-    };
-    let ca_pem = match &document.redis.ca_file {
-        None => None,
-        Some(file) => Some(secrets.require(file, "redis.caFile")?.to_vec()),
-    };
     let parameters = match (document.audit.parameters, &document.audit.hash_key_file) {
         (schema::Parameters::None, _) => Parameters::None,
         (schema::Parameters::NamesAndHashes, Some(file)) => {
             let key = secrets.require(file, "audit.hashKeyFile")?;
-            Parameters::NamesAndHashes(HashKey::new(key).ok_or_else(|| ConfigError::SecretInvalid {
+            Parameters::NamesAndHashes(daemon::hash::HashKey::new(key).ok_or_else(|| ConfigError::SecretInvalid {
                 file: file.to_string(),
                 field: "audit.hashKeyFile",
                 reason: "is shorter than 16 bytes".to_owned(),
@@ -303,7 +287,7 @@ pub fn audit_settings(loaded: &Loaded) -> Result<AuditSettings, ConfigError> {
         (schema::Parameters::Names | schema::Parameters::NamesAndHashes, _) => Parameters::Names,
     };
     Ok(AuditSettings {
-        redis: RedisSettings { url: SecretString::from(url), password, ca_pem },
+        redis: daemon::redis::Settings::read(&document.redis, secrets)?,
         stream: document.audit.stream.clone(),
         stream_max_bytes: document.audit.stream_max_bytes,
         parameters,

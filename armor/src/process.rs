@@ -4,20 +4,20 @@
 //! comes is finished within the grace period, and then the audit tail is sent. Must never fail liveness because
 //! of a configuration, a server or Redis.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use daemon::listen::bind_until;
+use daemon::logging::LogControl;
+use daemon::serve::serve;
+use daemon::watch::Directories;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::watch::Directories;
+use crate::config::load::CONFIG_FILE;
 use crate::gateway::Gateway;
-use crate::listener::serve::serve;
-use crate::logging::LogControl;
 use crate::reload::Reloader;
 use crate::session::store::{close, close_foreign};
 use crate::{admin, endpoint};
@@ -81,7 +81,7 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
     let gateway = Arc::new(Gateway::new());
     let stops = Stops::default();
-    let directories = Directories::watch(&options.config_dir, &options.secrets_dir);
+    let directories = Directories::watch(&options.config_dir, CONFIG_FILE, &options.secrets_dir);
     let admin_port = admin_port(&options);
 
     let mut background = JoinSet::new();
@@ -157,36 +157,6 @@ pub(crate) async fn serve_mcp(gateway: Arc<Gateway>, port: u16, stops: Stops) {
     serve(listener, handle, tls, stops.accepting, stops.give_up).await;
 }
 
-/// Binds a port, trying again while somebody else has it.
-async fn bind_until(port: u16, what: &'static str, stop: &CancellationToken) -> Option<TcpListener> {
-    let mut told = false;
-    loop {
-        let error = match bind(port).await {
-            Ok(listener) => {
-                tracing::info!(port, what, "listening");
-                return Some(listener);
-            }
-            Err(error) => error,
-        };
-        if !std::mem::replace(&mut told, true) {
-            tracing::error!(port, what, %error, "port not bound, trying again");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return None,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    }
-}
-
-/// Both families; IPv4 alone where the machine has no IPv6.
-async fn bind(port: u16) -> std::io::Result<TcpListener> {
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).await,
-        bound => bound,
-    }
-}
-
 /// Closes what idle sessions hold.
 async fn sweep(gateway: Arc<Gateway>, stop: CancellationToken) -> &'static str {
     loop {
@@ -212,7 +182,7 @@ fn admin_port(options: &Options) -> u16 {
     struct Admin {
         port: u16,
     }
-    let path = options.config_dir.join(crate::config::load::CONFIG_FILE);
+    let path = options.config_dir.join(CONFIG_FILE);
     std::fs::read(path)
         .ok()
         .and_then(|text| serde_saphyr::from_slice::<Ports>(&text).ok())

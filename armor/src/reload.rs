@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use daemon::logging::LogControl;
+use daemon::watch::Directories;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditConfig, CallRef, ConfigSource};
-use crate::config::watch::Directories;
 use crate::config::{ConfigError, Document, Files, Loaded};
 use crate::gateway::{ConfigState, Gateway, Running, audit_settings};
-use crate::logging::LogControl;
 use crate::process::{Options, Stops, serve_mcp};
 use crate::session::ended;
 use crate::session::store::close;

@@ -23,7 +23,7 @@ pub enum EventName {
     UpstreamError,
     /// Another configuration is in force.
     ConfigChange,
-    /// Events of this component were lost.
+    /// Events were lost.
     EventsDropped,
     /// A component of a pool came, became ready, failed, recovered or went.
     ComponentLifecycle,
@@ -35,6 +35,14 @@ pub enum EventName {
     PoolPhaseChanged,
     /// An object that makes up a pool was created, changed or deleted.
     ResourceChanged,
+    /// A destination has taken nothing for a while.
+    DestinationFailing,
+    /// A destination takes events again.
+    DestinationRecovered,
+    /// What a destination has not taken fills most of the stream.
+    BacklogAtRisk,
+    /// Somebody asked whether a destination works.
+    TestEvent,
 }
 
 /// Keys of events that a call caused.
@@ -75,6 +83,10 @@ impl EventName {
         Self::ReconciliationComplete,
         Self::PoolPhaseChanged,
         Self::ResourceChanged,
+        Self::DestinationFailing,
+        Self::DestinationRecovered,
+        Self::BacklogAtRisk,
+        Self::TestEvent,
     ];
 
     /// The name as it is written.
@@ -92,6 +104,10 @@ impl EventName {
             Self::ReconciliationComplete => "reconciliation_complete",
             Self::PoolPhaseChanged => "pool_phase_changed",
             Self::ResourceChanged => "resource_changed",
+            Self::DestinationFailing => "destination_failing",
+            Self::DestinationRecovered => "destination_recovered",
+            Self::BacklogAtRisk => "backlog_at_risk",
+            Self::TestEvent => "test_event",
         }
     }
 
@@ -110,11 +126,13 @@ impl EventName {
     pub const fn severities(self) -> &'static [Severity] {
         match self {
             Self::ToolCall | Self::ComponentLifecycle | Self::Scaling => &[Severity::Info, Severity::Warn],
-            Self::AuthDenied | Self::RouteNotFound => &[Severity::Warn],
-            Self::UpstreamError | Self::EventsDropped => &[Severity::Error],
-            Self::ConfigChange | Self::ResourceChanged => &[Severity::Info],
             Self::ReconciliationComplete => &[Severity::Info, Severity::Error],
             Self::PoolPhaseChanged => &[Severity::Info, Severity::Warn, Severity::Error],
+            Self::AuthDenied | Self::RouteNotFound | Self::BacklogAtRisk => &[Severity::Warn],
+            Self::UpstreamError | Self::EventsDropped | Self::DestinationFailing => &[Severity::Error],
+            Self::ConfigChange | Self::ResourceChanged | Self::DestinationRecovered | Self::TestEvent => {
+                &[Severity::Info]
+            }
         }
     }
 
@@ -141,6 +159,9 @@ impl EventName {
             ],
             Self::PoolPhaseChanged => &["phase.to"],
             Self::ResourceChanged => &["resource.kind", "resource.name", "resource.operation"],
+            Self::DestinationFailing => &["destination.name", "destination.cause"],
+            Self::DestinationRecovered | Self::BacklogAtRisk => &["destination.name"],
+            Self::TestEvent => &["destination.name", "test.id"],
         }
     }
 
@@ -151,10 +172,16 @@ impl EventName {
             Self::AuthDenied | Self::RouteNotFound => (&["client.ip"], CALL_REF),
             Self::UpstreamError => (&["http.status_code"], CALL_REF),
             Self::ConfigChange => (&["config.previous"], &[]),
-            Self::EventsDropped | Self::ComponentLifecycle | Self::Scaling => (&[], &[]),
             Self::ReconciliationComplete => (&["reconcile.error"], &[]),
             Self::PoolPhaseChanged => (&["phase.from", "phase.reason"], &[]),
             Self::ResourceChanged => (&["actor.manager"], &[]),
+            Self::EventsDropped => (&["destination.name"], &[]),
+            Self::ComponentLifecycle
+            | Self::Scaling
+            | Self::DestinationFailing
+            | Self::DestinationRecovered
+            | Self::BacklogAtRisk
+            | Self::TestEvent => (&[], &[]),
         };
         own.iter().chain(shared).copied()
     }

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    AuthDenied, Component, ComponentLifecycle, ConfigChange, EventName, EventsDropped, Message, Moment,
-    PoolPhaseChanged, ReconciliationComplete, Record, ResourceChanged, RouteNotFound, SCHEMA_VERSION, Scaling,
-    Severity, Text, TextList, ToolCall, UpstreamError, cut, limits,
+    AuthDenied, BacklogAtRisk, Component, ComponentLifecycle, ConfigChange, DeliveriesDropped, DestinationFailing,
+    DestinationRecovered, EventName, EventsDropped, Message, Moment, PoolPhaseChanged, ReconciliationComplete, Record,
+    ResourceChanged, RouteNotFound, SCHEMA_VERSION, Scaling, Severity, TestEvent, Text, TextList, ToolCall,
+    UpstreamError, cut, limits,
 };
 
 /// Who speaks: the same for every event of an instance.
@@ -47,6 +48,11 @@ pub enum Body {
     ReconciliationComplete(ReconciliationComplete),
     PoolPhaseChanged(PoolPhaseChanged),
     ResourceChanged(ResourceChanged),
+    DeliveriesDropped(DeliveriesDropped),
+    DestinationFailing(DestinationFailing),
+    DestinationRecovered(DestinationRecovered),
+    BacklogAtRisk(BacklogAtRisk),
+    TestEvent(TestEvent),
 }
 
 /// That an event stands for several of its kind.
@@ -83,25 +89,34 @@ impl Body {
             Self::RouteNotFound(_) => EventName::RouteNotFound,
             Self::UpstreamError(_) => EventName::UpstreamError,
             Self::ConfigChange(_) => EventName::ConfigChange,
-            Self::EventsDropped(_) => EventName::EventsDropped,
             Self::ComponentLifecycle(_) => EventName::ComponentLifecycle,
             Self::Scaling(_) => EventName::Scaling,
             Self::ReconciliationComplete(_) => EventName::ReconciliationComplete,
             Self::PoolPhaseChanged(_) => EventName::PoolPhaseChanged,
             Self::ResourceChanged(_) => EventName::ResourceChanged,
+            Self::EventsDropped(_) | Self::DeliveriesDropped(_) => EventName::EventsDropped,
+            Self::DestinationFailing(_) => EventName::DestinationFailing,
+            Self::DestinationRecovered(_) => EventName::DestinationRecovered,
+            Self::BacklogAtRisk(_) => EventName::BacklogAtRisk,
+            Self::TestEvent(_) => EventName::TestEvent,
         }
     }
 
     const fn severity(&self) -> Severity {
         match self {
             Self::ToolCall(call) => call.outcome.severity(),
-            Self::AuthDenied(_) | Self::RouteNotFound(_) => Severity::Warn,
-            Self::UpstreamError(_) | Self::EventsDropped(_) => Severity::Error,
-            Self::ConfigChange(_) | Self::ResourceChanged(_) => Severity::Info,
             Self::ComponentLifecycle(event) => event.severity(),
             Self::Scaling(event) => event.severity(),
             Self::ReconciliationComplete(event) => event.severity(),
             Self::PoolPhaseChanged(event) => event.severity(),
+            Self::AuthDenied(_) | Self::RouteNotFound(_) | Self::BacklogAtRisk(_) => Severity::Warn,
+            Self::UpstreamError(_)
+            | Self::EventsDropped(_)
+            | Self::DeliveriesDropped(_)
+            | Self::DestinationFailing(_) => Severity::Error,
+            Self::ConfigChange(_) | Self::ResourceChanged(_) | Self::DestinationRecovered(_) | Self::TestEvent(_) => {
+                Severity::Info
+            }
         }
     }
 
@@ -118,6 +133,11 @@ impl Body {
             Self::ReconciliationComplete(event) => event.message(),
             Self::PoolPhaseChanged(event) => event.message(),
             Self::ResourceChanged(event) => event.message(),
+            Self::DeliveriesDropped(event) => event.message(),
+            Self::DestinationFailing(_) => DestinationFailing::MESSAGE,
+            Self::DestinationRecovered(_) => DestinationRecovered::MESSAGE,
+            Self::BacklogAtRisk(_) => BacklogAtRisk::MESSAGE,
+            Self::TestEvent(_) => TestEvent::MESSAGE,
         }
     }
 
@@ -134,6 +154,11 @@ impl Body {
             Self::ReconciliationComplete(event) => event.fill(record),
             Self::PoolPhaseChanged(event) => event.fill(record),
             Self::ResourceChanged(event) => event.fill(record),
+            Self::DeliveriesDropped(event) => event.fill(record),
+            Self::DestinationFailing(event) => event.fill(record),
+            Self::DestinationRecovered(event) => event.fill(record),
+            Self::BacklogAtRisk(event) => event.fill(record),
+            Self::TestEvent(event) => event.fill(record),
         }
     }
 }

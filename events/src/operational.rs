@@ -166,7 +166,7 @@ pub struct EventsDropped {
 impl EventsDropped {
     pub(crate) const fn message(&self) -> Message {
         use Dropped::{Calls, Operational, Refusals};
-        use DroppedCause::{QueueFull, RedisFull, RedisUnavailable};
+        use DroppedCause::{Expired, QueueFull, RedisFull, RedisUnavailable, Rejected, Trimmed, TrimmedPending};
         Message::template(match (self.what, self.cause) {
             (Calls, QueueFull) => "Audit events of tool calls were lost: they came faster than Redis took them.",
             (Calls, RedisUnavailable) => "Audit events of tool calls were lost: Redis took no events for too long.",
@@ -177,6 +177,8 @@ impl EventsDropped {
             (Refusals, QueueFull) => "Events of refused requests were lost: events came faster than Redis took them.",
             (Refusals, RedisUnavailable) => "Events of refused requests were lost: Redis took no events for too long.",
             (Refusals, RedisFull) => "Events of refused requests were lost: events may use no more of Redis's memory.",
+            // Those that are in the stream are the exporter's.
+            (_, Trimmed | TrimmedPending | Rejected | Expired) => "Audit events were lost.",
         })
     }
 

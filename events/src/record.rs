@@ -195,6 +195,11 @@ record! {
         resource_operation: ResourceOperation = "resource.operation",
         /// The field manager that wrote last, of `metadata.managedFields`.
         actor_manager: Text = "actor.manager",
+
+        /// `SIEMEXPORT/DESTINATION`
+        destination_name: Text = "destination.name",
+        destination_cause: Text = "destination.cause",
+        test_id: Text = "test.id",
     }
 }
 

@@ -158,5 +158,13 @@ vocabulary! {
         RedisUnavailable = "redis_unavailable",
         /// The audit trail may use no more of Redis's memory.
         RedisFull = "redis_full",
+        /// The stream had no room left, and they were its oldest.
+        Trimmed = "trimmed",
+        /// The same, after they were read and before the destination had acknowledged them.
+        TrimmedPending = "trimmed_pending",
+        /// The destination refused them for good.
+        Rejected = "rejected",
+        /// They were older than `giveUpAfter`.
+        Expired = "expired",
     }
 }

@@ -71,17 +71,13 @@ impl Policy {
         !refused
     }
 
-    /// Checks a URL whose host is a literal address: such a host is not resolved, so no resolver sees it.
-    ///
-    /// # Errors
-    /// [`Cause::RefusedAddress`].
-    pub fn check_literal(self, url: &Url) -> Result<(), Cause> {
-        let allowed = match url.host() {
+    /// Whether a URL has no literal address that is refused.
+    fn allows_literal(self, url: &Url) -> bool {
+        match url.host() {
             Some(Host::Ipv4(v4)) => self.allows(v4.into()),
             Some(Host::Ipv6(v6)) => self.allows(v6.into()),
             Some(Host::Domain(_)) | None => true,
-        };
-        if allowed { Ok(()) } else { Err(Cause::RefusedAddress) }
+        }
     }
 
     /// Reads the URL of a destination.
@@ -99,7 +95,9 @@ impl Policy {
         if url.fragment().is_some() {
             return Err(UrlProblem::Fragment);
         }
-        self.check_literal(&url).map_err(|_| UrlProblem::Address)?;
+        if !self.allows_literal(&url) {
+            return Err(UrlProblem::Address);
+        }
         let plain = match url.host() {
             Some(Host::Domain(name)) => is_cluster_service(name),
             Some(Host::Ipv4(v4)) => self.loopback && v4.is_loopback(),
@@ -128,7 +126,7 @@ impl Policy {
 }
 
 /// Whether a name is `NAME.NS.svc` or `NAME.NS.svc.cluster.local`.
-fn is_cluster_service(name: &str) -> bool {
+pub(crate) fn is_cluster_service(name: &str) -> bool {
     let labels: Vec<&str> = name.split('.').collect();
     let rest = match labels.as_slice() {
         [name, namespace, rest @ ..] if !name.is_empty() && !namespace.is_empty() => rest,
@@ -164,30 +162,6 @@ fn inner_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         // 6to4: 2002:aabb:ccdd::/48, RFC 3056.
         [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
         _ => None,
-    }
-}
-
-/// The resolver of the HTTP client.
-#[derive(Debug)]
-pub(crate) struct Resolver {
-    /// What is allowed.
-    pub policy: Policy,
-    /// A name that stands for a host: see [`crate::tls::ServerName`].
-    pub alias: Option<crate::tls::ServerName>,
-}
-
-impl reqwest::dns::Resolve for Resolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let policy = self.policy;
-        let host = match &self.alias {
-            Some(alias) if alias.name.eq_ignore_ascii_case(name.as_str()) => alias.host.clone(),
-            _ => name.as_str().to_owned(),
-        };
-        Box::pin(async move {
-            // Port 0: the client puts the URL's port in.
-            let addresses = policy.resolve(host.trim_matches(['[', ']']), 0).await?;
-            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
-        })
     }
 }
 

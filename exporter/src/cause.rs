@@ -17,6 +17,9 @@ pub enum Cause {
     /// No TCP connection, to any of the addresses.
     #[error("no connection can be made")]
     Connect,
+    /// The pool's proxy is not there, or refuses to connect to the host.
+    #[error("the proxy makes no connection to the host")]
+    Proxy,
     /// No TLS session.
     #[error("no trusted TLS connection can be made: {0}")]
     Tls(TlsCause),
@@ -62,6 +65,7 @@ impl Cause {
             Self::Resolve => "resolve",
             Self::RefusedAddress => "refused-address",
             Self::Connect => "connect",
+            Self::Proxy => "proxy",
             Self::Tls(TlsCause::Expired) => "tls-expired",
             Self::Tls(TlsCause::NotYetValid) => "tls-not-yet-valid",
             Self::Tls(TlsCause::OtherHost) => "tls-other-host",

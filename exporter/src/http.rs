@@ -1,7 +1,7 @@
 //! The one place that speaks HTTP: sends a [`Request`], reads the whole answer.
 //!
 //! Promises: no redirect is followed and no proxy of the environment is used; the address that is connected to is one
-//! that [`crate::address`] allows; one limit holds for all of an attempt, from the name's resolution to the answer's
+//! that [`crate::connect`] allows; one limit holds for all of an attempt, from the name's resolution to the answer's
 //! last byte; an answer takes at most [`MAX_ANSWER_BYTES`] of memory, compressed and decompressed. Must never let a
 //! text of the server or a URL out in an error.
 
@@ -12,31 +12,34 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
-use url::Url;
 
-use crate::address::{Policy, Resolver};
+use crate::address::Policy;
 use crate::answer::Answer;
 use crate::cause::Cause;
+use crate::connect::{Connector, Way};
 use crate::destination::Request;
 use crate::tls;
 
 /// The most that is read of an answer. The longest that a platform documents is one verdict per event of a batch.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// A host that does not answer to a connection leaves time for the next of its addresses.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the 60 s after which common load balancers close an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// All requests of HTTP/2 share a connection: one that died is noticed within twice this.
+const PING: Duration = Duration::from_secs(10);
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("ai-gateway-exporter/", env!("CARGO_PKG_VERSION")));
 /// Below this many bytes compressing is not worth a thread's switch.
 const INLINE_BYTES: usize = 16 << 10;
 
 /// The client of one destination.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    client: reqwest::Client,
-    policy: Policy,
-    server_name: Option<tls::ServerName>,
+    client: Client<Connector, Full<Bytes>>,
 }
 
 /// An answer, read whole and decompressed.
@@ -48,6 +51,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body. Empty where an answer that is no success was too large or not readable: its status tells enough.
     pub body: Bytes,
+    /// What followed the body; empty for most.
+    pub trailers: HeaderMap,
 }
 
 impl Reply {
@@ -59,9 +64,7 @@ impl Reply {
 }
 
 impl Sender {
-    /// A client with the destination's TLS settings.
-    ///
-    /// With a server name, requests to its host are made by HTTP/1.1: in HTTP/2 the authority would be the name too.
+    /// A client with the destination's TLS settings, which connects directly.
     ///
     /// # Errors
     /// What of the settings can not be used.
@@ -70,22 +73,35 @@ impl Sender {
         server_name: Option<tls::ServerName>,
         policy: Policy,
     ) -> Result<Self, tls::Invalid> {
-        let alpn: &[&[u8]] = if server_name.is_some() { &[b"http/1.1"] } else { &[b"h2", b"http/1.1"] };
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(settings.client_config(alpn)?)
-            .dns_resolver(Resolver { policy, alias: server_name.clone() })
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .user_agent(concat!("ai-gateway-exporter/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
+        Self::by(settings, Way { policy, server_name, proxy: None })
+    }
+
+    /// A client that connects as it is told, and speaks HTTP/2 with a server that offers it by ALPN.
+    ///
+    /// # Errors
+    /// What of the settings can not be used.
+    pub fn by(settings: &tls::Settings, way: Way) -> Result<Self, tls::Invalid> {
+        Ok(Self::over(Connector::new(settings, &[b"h2", b"http/1.1"], way)?, false))
+    }
+
+    /// A client that speaks HTTP/2 and nothing else, without TLS too ("prior knowledge", RFC 9113 3.3).
+    ///
+    /// # Errors
+    /// What of the settings can not be used.
+    pub fn http2(settings: &tls::Settings, way: Way) -> Result<Self, tls::Invalid> {
+        Ok(Self::over(Connector::new(settings, &[b"h2"], way)?, true))
+    }
+
+    fn over(connector: Connector, http2_only: bool) -> Self {
+        let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tcp_nodelay(true);
-        if server_name.is_some() {
-            builder = builder.http1_only();
-        }
-        let client = builder.build().map_err(|_| tls::Invalid::Library)?;
-        Ok(Self { client, policy, server_name })
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .http2_only(http2_only)
+            .build(connector);
+        Self { client }
     }
 
     /// Makes one attempt, which takes at most `timeout`.
@@ -98,47 +114,32 @@ impl Sender {
     }
 
     async fn attempt(&self, request: Request) -> Result<Reply, Cause> {
-        let Request { mut url, mut headers, body, compress } = request;
-        // The client does not resolve a literal address, so its resolver does not see it.
-        self.policy.check_literal(&url)?;
-        if let Some(authority) = self.rename(&mut url)? {
-            headers.insert(header::HOST, authority);
-        }
+        let Request { url, mut headers, body, compress } = request;
+        headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
         let body = if compress {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             gzip(body).await?
         } else {
             body
         };
-        let request = self.client.post(url).headers(headers).body(body);
-        let response = request.send().await.map_err(|error| cause(&error))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = match read(response, &headers).await {
-            Ok(body) => body,
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::try_from(url.as_str()).map_err(|_| Cause::Resolve)?;
+        *request.headers_mut() = headers;
+        let response = self.client.request(request).await.map_err(|error| cause(&error))?;
+        let (head, body) = response.into_parts();
+        let (body, trailers) = match read(body, &head.headers).await {
+            Ok(read) => read,
             // The verdict on a refusal needs no body: a proxy's long error page must not turn a 401 into a retry.
-            Err(Cause::TooLarge | Cause::Broken) if !status.is_success() => Bytes::new(),
+            Err(Cause::TooLarge | Cause::Broken) if !head.status.is_success() => Default::default(),
             Err(cause) => return Err(cause),
         };
-        Ok(Reply { status, headers, body })
-    }
-
-    /// Puts the server name in the place of its host, which is what TLS asks for and checks; the resolver turns it
-    /// back, and the `Host` header that is returned keeps what the author wrote.
-    fn rename(&self, url: &mut Url) -> Result<Option<HeaderValue>, Cause> {
-        let Some(server_name) = &self.server_name else { return Ok(None) };
-        let host = match url.host_str() {
-            Some(host) if host.eq_ignore_ascii_case(&server_name.host) => host,
-            _ => return Ok(None),
-        };
-        let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let authority = HeaderValue::from_str(&authority).map_err(|_| Cause::Resolve)?;
-        url.set_host(Some(&server_name.name)).map_err(|_| Cause::Resolve)?;
-        Ok(Some(authority))
+        Ok(Reply { status: head.status, headers: head.headers, body, trailers })
     }
 }
 
 /// Compresses at the fastest level: it takes a third of the time of the default one for a tenth more bytes.
-async fn gzip(body: Bytes) -> Result<Bytes, Cause> {
+pub(crate) async fn gzip(body: Bytes) -> Result<Bytes, Cause> {
     let small = body.len() <= INLINE_BYTES;
     let compress = move || {
         let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
@@ -147,33 +148,35 @@ async fn gzip(body: Bytes) -> Result<Bytes, Cause> {
     if small { compress() } else { tokio::task::spawn_blocking(compress).await.map_err(|_| Cause::Broken)? }
 }
 
-async fn read(mut response: reqwest::Response, headers: &HeaderMap) -> Result<Bytes, Cause> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| cause(&error))? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(Cause::TooLarge);
+async fn read(mut incoming: Incoming, headers: &HeaderMap) -> Result<(Bytes, HeaderMap), Cause> {
+    let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
+    while let Some(frame) = incoming.frame().await {
+        match frame.map_err(|error| Cause::find(&error).unwrap_or(Cause::Broken))?.into_data() {
+            Ok(data) if body.len() + data.len() > MAX_ANSWER_BYTES => return Err(Cause::TooLarge),
+            Ok(data) => body.extend_from_slice(&data),
+            Err(other) => trailers = other.into_trailers().unwrap_or_default(),
         }
-        body.extend_from_slice(&chunk);
     }
-    match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(body.into()),
+    let body = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => body.into(),
         // Not asked for, and sent all the same by some servers.
-        Some(b"gzip" | b"x-gzip") => gunzip(&body),
-        Some(_) => Err(Cause::Broken),
-    }
+        Some(b"gzip" | b"x-gzip") => gunzip(&body)?,
+        Some(_) => return Err(Cause::Broken),
+    };
+    Ok((body, trailers))
 }
 
-fn gunzip(body: &[u8]) -> Result<Bytes, Cause> {
+/// At most [`MAX_ANSWER_BYTES`].
+pub(crate) fn gunzip(body: &[u8]) -> Result<Bytes, Cause> {
     let mut out = Vec::new();
     let limit = MAX_ANSWER_BYTES as u64 + 1;
     MultiGzDecoder::new(body).take(limit).read_to_end(&mut out).map_err(|_| Cause::Broken)?;
     if out.len() > MAX_ANSWER_BYTES { Err(Cause::TooLarge) } else { Ok(out.into()) }
 }
 
-fn cause(error: &reqwest::Error) -> Cause {
+fn cause(error: &Error) -> Cause {
     match Cause::find(error) {
         Some(cause) => cause,
-        None if error.is_timeout() => Cause::Timeout,
         None if error.is_connect() => Cause::Connect,
         None => Cause::Broken,
     }

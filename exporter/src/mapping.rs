@@ -249,6 +249,23 @@ pub const ROWS: &[Row] = &[
     own("resource.name"),
     own("resource.operation"),
     own("actor.manager"),
+    own("destination.name"),
+    own("destination.cause"),
+    own("test.id"),
+];
+
+/// The keys whose values identify somebody, so that privacy may hash them; each has a row for its hash.
+pub const HASHED: [&str; 10] = [
+    "user.email",
+    "user.id",
+    "user.issuer",
+    "user.groups",
+    "user.department",
+    "client.ip",
+    "client.user_agent",
+    "session.id",
+    "agent.id",
+    "agent.name",
 ];
 
 /// Finds the rows of the keys of one event.
@@ -312,10 +329,14 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
     match (record.event, record.status) {
         (_, Some(Status::Success)) => Some("success"),
         (_, Some(Status::Error | Status::Blocked | Status::RateLimited)) => Some("failure"),
-        (EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound, None) => Some("failure"),
         (EventName::ReconciliationComplete, None) => {
             Some(if record.reconcile_error.is_some() { "failure" } else { "success" })
         }
+        (
+            EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound | EventName::DestinationFailing,
+            None,
+        ) => Some("failure"),
+        (EventName::DestinationRecovered, None) => Some("success"),
         (
             EventName::ToolCall
             | EventName::ConfigChange
@@ -323,7 +344,9 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
             | EventName::ComponentLifecycle
             | EventName::Scaling
             | EventName::PoolPhaseChanged
-            | EventName::ResourceChanged,
+            | EventName::ResourceChanged
+            | EventName::BacklogAtRisk
+            | EventName::TestEvent,
             None,
         ) => None,
     }
@@ -337,19 +360,6 @@ mod tests {
 
     const PLATFORMS: [Platform; 5] =
         [Platform::Splunk, Platform::Ecs, Platform::Datadog, Platform::Asim, Platform::Otel];
-
-    /// The keys whose values identify somebody, so that privacy may hash them.
-    const HASHED: [&str; 9] = [
-        "user.email",
-        "user.id",
-        "user.issuer",
-        "user.groups",
-        "user.department",
-        "client.ip",
-        "client.user_agent",
-        "session.id",
-        "agent.id",
-    ];
 
     fn names(target: Target) -> Vec<&'static str> {
         match target {

@@ -6,21 +6,21 @@
 use std::collections::BTreeMap;
 
 use events::{Class, EventName, Record, Severity, Text};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use crate::destination::invalid::Invalid;
 use crate::worker::Choice;
 
 /// What a destination asks for, of its block in the SiemExport.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Wanted {
     /// Globs over names of events. Default: all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<String>>,
     /// Default: all.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<Severity>,
     /// The platform's level for a level of ours, or for an event, which wins.
     #[serde(default)]
@@ -28,7 +28,7 @@ pub struct Wanted {
 }
 
 /// A route: what it matches goes to these destinations.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteSpec {
     /// What it matches; all of what is given must.
@@ -39,25 +39,25 @@ pub struct RouteSpec {
 }
 
 /// What a route matches. What is left out matches everything.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MatchSpec {
     /// As they are written in the SiemExport: `ToolActivity`, `Operational`, `Audit`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<ClassName>>,
     /// Globs over names of events.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
     /// Globs over names of MCP servers.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers: Option<Vec<String>>,
     /// The least severity.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_severity: Option<Severity>,
 }
 
 /// A class, in the words of the SiemExport.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[allow(missing_docs)]
 pub enum ClassName {
     ToolActivity,
@@ -66,19 +66,19 @@ pub enum ClassName {
 }
 
 /// What is different for the events of one MCP server, or of those that a glob names.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OverrideSpec {
     /// Name or glob.
     pub server: String,
     /// False: its events go nowhere.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Where its events go instead.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Vec<String>>,
     /// The index of Splunk.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub splunk_index: Option<String>,
 }
 

@@ -90,7 +90,7 @@ impl CallGuard {
                 call.parameter_unknown_count = Some(unknown);
             }
             if let Parameters::NamesAndHashes(key) = &*mode {
-                call.parameters_hash = key.hash(arguments).as_deref().and_then(Text::new);
+                call.parameters_hash = parameters::hash(key, arguments).as_deref().and_then(Text::new);
             }
         });
     }

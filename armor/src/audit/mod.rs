@@ -34,9 +34,9 @@ pub use events::{
     RouteCause, TextList, UpstreamCause, Usd, User,
 };
 pub use metrics::AuditMetrics;
-pub use parameters::{HashKey, Parameters};
+pub use parameters::{Parameters, hash as arguments_hash};
 pub use refusal::{Refusal, RefusalCause};
-pub use settings::{AuditConfig, AuditError, AuditSettings, RedisSettings};
+pub use settings::{AuditConfig, AuditError, AuditSettings};
 
 use incident::Incidents;
 use queue::{Lane, Queue};

@@ -5,14 +5,13 @@
 
 use std::{borrow::Cow, collections::BTreeSet, fmt, io};
 
+use daemon::hash::HashKey;
 use events::{Text, TextList};
-use hmac::{Hmac, Mac as _};
 use serde::{
     Deserializer as _,
     de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// What is told of a call's arguments.
 #[derive(Clone, Debug)]
@@ -25,67 +24,22 @@ pub enum Parameters {
     NamesAndHashes(HashKey),
 }
 
-/// The key of the hash. Its id is in each hash, so that rotation can be told from different arguments.
-#[derive(Clone)]
-pub struct HashKey {
-    mac: Hmac<Sha256>,
-    /// The first 8 hex digits of the key's SHA-256.
-    id: String,
-}
-
-/// A shorter key could be guessed from a hash of known arguments.
-const KEY_BYTES_MIN: usize = 16;
-
-impl HashKey {
-    /// `None` for a key of fewer than 16 bytes.
-    #[must_use]
-    pub fn new(key: &[u8]) -> Option<Self> {
-        if key.len() < KEY_BYTES_MIN {
-            return None;
-        }
-        let mut id = hex::encode(Sha256::digest(key));
-        id.truncate(8);
-        let mac = Hmac::new_from_slice(key).ok()?;
-        Some(Self { mac, id })
+/// The hash of the canonical JSON (RFC 8785) of `arguments`. `None` for what has no canonical form: no JSON, nested
+/// deeper than 128, or a number beyond a double; and for more than `HASHED_BYTES_MAX`.
+#[must_use]
+pub fn hash(key: &HashKey, arguments: &[u8]) -> Option<String> {
+    if arguments.len() > HASHED_BYTES_MAX {
+        return None;
     }
-
-    /// `hmac-sha256:<key id>:<hex>` over the canonical JSON (RFC 8785) of `arguments`. `None` for what has
-    /// no canonical form: no JSON, nested deeper than 128, or a number beyond a double; and for more than
-    /// `HASHED_BYTES_MAX`.
-    #[must_use]
-    pub fn hash(&self, arguments: &[u8]) -> Option<String> {
-        if arguments.len() > HASHED_BYTES_MAX {
-            return None;
-        }
-        let value: Value = serde_json::from_slice(arguments).ok()?;
-        let mut sink = MacWriter(self.mac.clone());
-        write_canonical(&value, &mut sink).ok()?;
-        let digest = hex::encode(sink.0.finalize().into_bytes());
-        Some(format!("hmac-sha256:{}:{digest}", self.id))
-    }
-}
-
-impl fmt::Debug for HashKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashKey").field("id", &self.id).finish_non_exhaustive()
-    }
+    let value: Value = serde_json::from_slice(arguments).ok()?;
+    let mut hasher = key.hasher();
+    write_canonical(&value, &mut hasher).ok()?;
+    Some(hasher.finish())
 }
 
 /// Most bytes of arguments that are hashed. The decoded form may take a hundred times as much memory, and a caller
 /// must not be able to fill the process's.
 const HASHED_BYTES_MAX: usize = 256 << 10;
-
-struct MacWriter(Hmac<Sha256>);
-
-impl io::Write for MacWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// RFC 8785 in one pass: the general serializer copies each level once more, which a caller could make
 /// expensive by nesting.
@@ -196,19 +150,19 @@ mod tests {
     fn hash_has_the_id_of_its_key() {
         // printf %s '{"a":1}' | openssl dgst -sha256 -hmac KEY, and sha256sum of KEY.
         assert_eq!(
-            key().hash(br#"{ "a": 1.0 }"#).unwrap(),
+            hash(&key(), br#"{ "a": 1.0 }"#).unwrap(),
             "hmac-sha256:3eb1bd43:f0546246da9e2349100c845a8561214788d75d900f3c086a72fcfa03bb1f42ab"
         );
     }
 
     #[test]
     fn equal_arguments_have_equal_hashes_and_others_do_not() {
-        let hash = |text: &str| key().hash(text.as_bytes());
+        let hash = |text: &str| super::hash(&key(), text.as_bytes());
         assert_eq!(hash(r#"{"b":[1,2],"a":"\u00e9"}"#), hash(r#" {"a" : "é", "b":[1.0, 2e0]}"#));
         assert_ne!(hash(r#"{"a":[1,2]}"#), hash(r#"{"a":[2,1]}"#));
         assert_ne!(hash(r#"{"a":"1"}"#), hash(r#"{"a":1}"#));
         let other = HashKey::new(b"another key of enough bytes").unwrap();
-        assert_ne!(hash("{}"), other.hash(b"{}"));
+        assert_ne!(hash("{}"), super::hash(&other, b"{}"));
     }
 
     #[test]
@@ -216,7 +170,7 @@ mod tests {
         let deep = "[".repeat(200_000);
         let large = format!("[{}0]", "0,".repeat(HASHED_BYTES_MAX / 2));
         for arguments in ["", "{", "1e999", deep.as_str(), large.as_str()] {
-            assert_eq!(key().hash(arguments.as_bytes()), None);
+            assert_eq!(hash(&key(), arguments.as_bytes()), None);
         }
     }
 
@@ -253,7 +207,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken(bytes in vec(any::<u8>(), 0..200)) {
-            let _ = key().hash(&bytes);
+            let _ = hash(&key(), &bytes);
             if let Some((names, _)) = names::<64>(&bytes, |_| true) {
                 prop_assert!(names.as_slice().is_sorted());
             }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use daemon::logging::{LogControl, LogFormat};
 
 use crate::config::load::{CONFIG_FILE, parse_document};
-use crate::logging::{LogControl, LogFormat};
 use crate::process::{self, Options};
 
 /// The MCP gateway that a Pool runs.
@@ -76,7 +76,7 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 fn run(args: Run) -> Result<(), String> {
-    let logs = LogControl::start(args.log_format);
+    let logs = LogControl::start(args.log_format, "armor");
     let options = Options { config_dir: args.config_dir, secrets_dir: args.secrets_dir, instance: args.instance };
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

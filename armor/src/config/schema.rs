@@ -3,9 +3,12 @@
 //! Promises: a field that is not here is refused, with line, column and path. Must never gain a field before
 //! the code that reads it.
 
+use daemon::logging::LogLevel;
+use daemon::redis;
+use daemon::values::FileName;
 use serde::Deserialize;
 
-use super::types::{FileName, HostName, KeyHash, Prefix, ServerName, ServerUrl, Timeout, ToolGlob};
+use super::types::{HostName, KeyHash, Prefix, ServerName, ServerUrl, Timeout, ToolGlob};
 
 /// `armor.yaml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -28,7 +31,7 @@ pub struct Document {
     /// Who may call.
     pub auth: Auth,
     /// The pool's Redis.
-    pub redis: Redis,
+    pub redis: redis::Spec,
     /// The audit trail.
     pub audit: Audit,
     /// The MCP servers.
@@ -82,33 +85,6 @@ pub struct Admin {
     pub token_file: FileName,
 }
 
-/// Least severity that is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl LogLevel {
-    /// The word that the log filter reads.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
 /// Who may call: exactly one of the two.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "AuthFields")]
@@ -135,58 +111,6 @@ impl TryFrom<AuthFields> for Auth {
             (None | Some(false), Some(file)) => Ok(Self::ApiKeys(file)),
             _ => Err("auth: set exactly one of 'anonymous: true' and 'apiKeysFile'"),
         }
-    }
-}
-
-/// The pool's Redis.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RedisFields")]
-pub struct Redis {
-    /// Where the URL comes from.
-    pub url: RedisUrl,
-    /// Password.
-    pub password_file: Option<FileName>,
-    /// PEM bundle that the server's certificate is checked against.
-    pub ca_file: Option<FileName>,
-}
-
-/// Where the URL of Redis comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedisUrl {
-    /// Written out, without a credential.
-    Plain(String),
-    /// A file with the whole URL, perhaps with a credential.
-    File(FileName),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RedisFields {
-    url: Option<String>,
-    url_file: Option<FileName>,
-    password_file: Option<FileName>,
-    ca_file: Option<FileName>,
-}
-
-impl TryFrom<RedisFields> for Redis {
-    type Error = &'static str;
-
-    fn try_from(fields: RedisFields) -> Result<Self, Self::Error> {
-        let url = match (fields.url, fields.url_file) {
-            (Some(url), None) => {
-                if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
-                    return Err("redis.url: write redis://HOST:PORT or rediss://HOST:PORT");
-                }
-                // Everybody who may read the configuration would read the credential.
-                if url.contains('@') {
-                    return Err("redis.url: a URL with a credential belongs into urlFile");
-                }
-                RedisUrl::Plain(url)
-            }
-            (None, Some(file)) => RedisUrl::File(file),
-            _ => return Err("redis: set exactly one of 'url' and 'urlFile'"),
-        };
-        Ok(Self { url, password_file: fields.password_file, ca_file: fields.ca_file })
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::sync::{Notify, watch};
 use super::client::Client;
 use super::fault::{Fault, FaultReason};
 use super::handshake::{Handshake, Offered};
-use crate::config::load::Secrets;
 use crate::config::schema::{self, ServerAuth};
 use crate::config::types::{Prefix, ServerName};
+use daemon::files::Secrets;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("ai-gateway-armor/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -213,7 +213,7 @@ fn credential_missing(field: &str, file: &str) -> Fault {
 }
 
 fn credentials(config: &schema::Server, secrets: &Secrets) -> Result<Vec<(HeaderName, HeaderValue)>, Fault> {
-    let value = |field: &str, file: &crate::config::types::FileName, start: &[u8]| {
+    let value = |field: &str, file: &daemon::values::FileName, start: &[u8]| {
         let secret = secrets.get(file).ok_or_else(|| credential_missing(field, file.as_ref()))?;
         let mut value =
             HeaderValue::from_bytes(&[start, secret].concat()).map_err(|_| credential_missing(field, file.as_ref()))?;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use armor::audit::{
-    Audit, AuditConfig, AuditSettings, AuthMethod, CallGuard, CallStart, Caller, Outcome, Parameters, RedisSettings,
-    User,
+    Audit, AuditConfig, AuditSettings, AuthMethod, CallGuard, CallStart, Caller, Outcome, Parameters, User,
 };
 use events::{EventName, Record, Text};
 use redis::Value;
@@ -28,7 +27,7 @@ pub struct Trail {
 
 pub fn settings(url: &str, stream_max_bytes: u64) -> AuditSettings {
     AuditSettings {
-        redis: RedisSettings { url: url.into(), password: None, ca_pem: None },
+        redis: daemon::redis::Settings { url: url.into(), password: None, ca_pem: None },
         stream: STREAM.into(),
         stream_max_bytes,
         parameters: Parameters::Names,

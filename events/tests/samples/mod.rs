@@ -5,11 +5,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use events::{
-    Agent, AuthDenied, AuthFailure, AuthMethod, Body, CallRef, Caller, Component, ComponentLifecycle, ConfigChange,
-    ConfigSource, Cost, Dropped, DroppedCause, ErrorCause, Event, EventsDropped, LifecycleTransition, Moment, Outcome,
-    Policy, PoolPhase, PoolPhaseChanged, Reason, ReconciliationComplete, Repeat, ResourceChanged, ResourceKind,
-    ResourceOperation, RouteCause, RouteNotFound, Scaling, Source, Text, TextList, ToolCall, UpstreamCause,
-    UpstreamError, Usd, User, schema,
+    Agent, AuthDenied, AuthFailure, AuthMethod, BacklogAtRisk, Body, CallRef, Caller, Component, ComponentLifecycle,
+    ConfigChange, ConfigSource, Cost, DeliveriesDropped, DestinationFailing, DestinationRecovered, Dropped,
+    DroppedCause, ErrorCause, Event, EventsDropped, LifecycleTransition, Moment, Outcome, Policy, PoolPhase,
+    PoolPhaseChanged, Reason, ReconciliationComplete, Repeat, ResourceChanged, ResourceKind, ResourceOperation,
+    RouteCause, RouteNotFound, Scaling, Source, TestEvent, Text, TextList, ToolCall, UpstreamCause, UpstreamError, Usd,
+    User, schema,
 };
 
 pub fn source() -> Source {
@@ -81,7 +82,7 @@ pub fn events() -> BTreeMap<&'static str, Event> {
             None,
         ),
         (
-            "events_dropped",
+            "events_dropped.armor",
             Body::EventsDropped(EventsDropped {
                 what: Dropped::Calls,
                 count: 1_204,
@@ -123,6 +124,33 @@ pub fn events() -> BTreeMap<&'static str, Event> {
                 operation: ResourceOperation::Changed,
                 manager: Text::new("kubectl-client-side-apply"),
             }),
+            None,
+        ),
+        (
+            "events_dropped",
+            Body::DeliveriesDropped(DeliveriesDropped {
+                destination: text("soc/splunk"),
+                count: 52,
+                from: moment(1_795_245_000_000),
+                to: moment(1_795_245_061_500),
+                cause: DroppedCause::Trimmed,
+            }),
+            None,
+        ),
+        (
+            "destination_failing",
+            Body::DestinationFailing(DestinationFailing { destination: text("soc/splunk"), cause: text("hec-4") }),
+            None,
+        ),
+        (
+            "destination_recovered",
+            Body::DestinationRecovered(DestinationRecovered { destination: text("soc/splunk") }),
+            None,
+        ),
+        ("backlog_at_risk", Body::BacklogAtRisk(BacklogAtRisk { destination: text("soc/splunk") }), None),
+        (
+            "test_event",
+            Body::TestEvent(TestEvent { destination: text("soc/splunk"), test: text("2026-11-21-a") }),
             None,
         ),
     ];

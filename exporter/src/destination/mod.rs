@@ -3,6 +3,7 @@
 //! Promises: everything below a folder but `send` is pure: no client, no clock, no randomness, no log. Adding a
 //! destination touches its folder, one enum of `crds` and one line of the registry.
 
+mod block;
 mod check;
 pub mod coralogix;
 pub mod cut;
@@ -21,6 +22,7 @@ pub mod webhook;
 
 use std::fmt;
 
+pub use block::{Block, SecretField};
 use bytes::Bytes;
 use events::{Moment, Record};
 

@@ -135,6 +135,14 @@ impl<'o> Object<'o> {
         self.out
     }
 
+    /// A key of an event as it is. It may be one that this version does not know, and may hold anything.
+    pub fn any_key(&mut self, key: &str) -> &mut Vec<u8> {
+        self.comma();
+        string(self.out, key);
+        self.out.push(b':');
+        self.out
+    }
+
     /// A key with a text.
     pub fn text(&mut self, name: &str, text: &str) {
         string(self.key(name), text);

@@ -86,6 +86,8 @@ pub struct Group {
     consumer: String,
     lease: String,
     state: String,
+    /// Where what the platform will never take goes.
+    grave: String,
     /// Until when nobody else claims what this consumer has.
     valid_until: Option<Instant>,
     /// This process has had the group.
@@ -97,6 +99,7 @@ impl Group {
         Self {
             lease: keys.lease(destination, consumer),
             state: keys.state(destination),
+            grave: keys.dead(destination),
             destination: destination.to_owned(),
             consumer: consumer.to_owned(),
             link,
@@ -104,6 +107,12 @@ impl Group {
             valid_until: None,
             had: false,
         }
+    }
+
+    /// The group that reads something again for a destination, whose dead letters it makes.
+    pub(super) fn of_replay(link: Link, keys: Arc<Keys>, name: &str, destination: &str, consumer: &str) -> Self {
+        let grave = keys.dead(destination);
+        Self { grave, ..Self::new(link, keys, name, consumer) }
     }
 
     /// Makes sure that the group exists. A new one begins with the next event.
@@ -223,8 +232,7 @@ impl Group {
     /// # Errors
     /// [`StreamError`]
     pub async fn bury(&mut self, dead: &[Dead<'_>], code: &str) -> Result<u64, StreamError> {
-        let grave = self.keys.dead(&self.destination);
-        let keys = [self.keys.stream(), &grave, &self.state];
+        let keys = [self.keys.stream(), &self.grave, &self.state];
         let destination = &self.destination;
         self.link
             .run("burying", script!("bury"), &keys, |call| {

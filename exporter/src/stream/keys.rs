@@ -15,6 +15,12 @@ impl Keys {
         Self { stream: format!("{base}:events"), base }
     }
 
+    /// The same keys, of which another one is read.
+    #[must_use]
+    pub fn with_stream(&self, stream: &str) -> Self {
+        Self { base: self.base.clone(), stream: stream.to_owned() }
+    }
+
     /// The stream itself.
     #[must_use]
     pub fn stream(&self) -> &str {
@@ -43,6 +49,24 @@ impl Keys {
     #[must_use]
     pub fn dead(&self, destination: &str) -> String {
         format!("{}:dead:{destination}", self.base)
+    }
+
+    /// What the states of groups begin with.
+    #[must_use]
+    pub fn states(&self) -> String {
+        self.state("")
+    }
+
+    /// Figures of an export.
+    #[must_use]
+    pub fn export(&self, export: &str) -> String {
+        format!("{}:export:{export}", self.base)
+    }
+
+    /// How far the replay of a destination is.
+    #[must_use]
+    pub fn replay(&self, destination: &str) -> String {
+        format!("{}:replay:{destination}", self.base)
     }
 
     /// Says that an event was added.

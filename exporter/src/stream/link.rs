@@ -5,36 +5,22 @@
 
 use std::time::Duration;
 
+use daemon::redis::Settings;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{
-    Client, ConnectionAddr, FromRedisValue, IntoConnectionInfo as _, RedisError, RedisResult, Script, ScriptInvocation,
-    TlsCertificates,
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis::{FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation};
 use tokio::time::timeout;
 
 /// For a connection and its handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// For one script; a page of entries is a few megabytes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How Redis is reached.
-#[derive(Clone)]
-pub struct Settings {
-    /// `redis://`, `rediss://` or `redis+unix://`; may contain user and password.
-    pub url: SecretString,
-    /// Wins over one in the URL.
-    pub password: Option<SecretString>,
-    /// The certificate authorities to trust, PEM; for `rediss://` only. Absent: the system's.
-    pub ca_pem: Option<Vec<u8>>,
-}
 
 /// Why a step was not done, as far as is known.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// The URL or the certificates can not be used.
-    #[error("the Redis URL or its CA bundle can not be used")]
-    Settings,
+    #[error(transparent)]
+    Settings(#[from] daemon::redis::Invalid),
     /// Redis knows no group for the destination: it came back without it, or somebody removed it.
     #[error("the consumer group does not exist")]
     NoGroup,
@@ -60,7 +46,7 @@ pub(super) struct Link(ConnectionManager);
 
 impl Link {
     pub(super) async fn connect(settings: &Settings) -> Result<Self, StreamError> {
-        let client = client(settings)?;
+        let client = settings.client()?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(CALL_TIMEOUT))
@@ -99,22 +85,10 @@ macro_rules! script {
 }
 pub(super) use script;
 
-fn client(settings: &Settings) -> Result<Client, StreamError> {
-    let mut info = settings.url.expose_secret().into_connection_info().map_err(|_| StreamError::Settings)?;
-    if let Some(password) = &settings.password {
-        let redis = info.redis_settings().clone().set_password(password.expose_secret());
-        info = info.set_redis_settings(redis);
-    }
-    match (info.addr(), &settings.ca_pem) {
-        (ConnectionAddr::TcpTls { .. }, Some(pem)) => {
-            let tls = TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) };
-            Client::build_with_tls(info, tls).map_err(|_| StreamError::Settings)
-        }
-        _ => Client::open(info).map_err(|_| StreamError::Settings),
-    }
-}
-
-async fn bounded<T>(step: &'static str, call: impl Future<Output = RedisResult<T>>) -> Result<T, StreamError> {
+pub(super) async fn bounded<T>(
+    step: &'static str,
+    call: impl Future<Output = RedisResult<T>>,
+) -> Result<T, StreamError> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) if source.code() == Some("NOGROUP") => Err(StreamError::NoGroup),

@@ -22,6 +22,8 @@ pub struct Item {
     pub event: Bytes,
     /// As the platform gets it.
     pub shaped: Shaped,
+    /// It tells of losses itself.
+    pub of_losses: bool,
 }
 
 impl Item {

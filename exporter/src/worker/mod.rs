@@ -9,10 +9,11 @@ mod pace;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use events::Record;
+use events::{DroppedCause, EventName, Record};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -24,13 +25,17 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Code, Outcome, Verdict};
 use crate::destination::{Routed, Shaped};
 use crate::platform::Platform;
+use crate::privacy::Privacy;
 use crate::stream::{Dead, Entry, Group, Opened, StreamError};
+use crate::tally::{Loss, Tally};
 
 use batch::{Batch, Item, Waiting};
-use pace::Pace;
+use pace::{Bucket, Pace};
 
 /// How often an idle stream is looked at. Most of the latency of an event that nobody waits for.
 const POLL: Duration = Duration::from_millis(50);
+/// The same, where a doorbell says when there is something.
+const POLL_BELOW_BELL: Duration = Duration::from_secs(1);
 /// How often the entries of consumers that died are looked for, and connections are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often a destination that refuses everything is asked again.
@@ -63,6 +68,8 @@ pub struct Delivery {
     pub give_up_after: Duration,
     /// What the destination holds in memory at most, in bytes.
     pub memory: usize,
+    /// Events per second at most; `None`: no limit.
+    pub rate_limit: Option<u32>,
 }
 
 impl Default for Delivery {
@@ -75,6 +82,7 @@ impl Default for Delivery {
             max_retry_interval: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
             memory: 4 << 20,
+            rate_limit: None,
         }
     }
 }
@@ -86,6 +94,17 @@ pub struct Choice {
     pub level: Option<String>,
     /// The index that an override names.
     pub index: Option<String>,
+}
+
+/// The id of an entry of the stream, as Redis orders it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct EntryId(u64, u64);
+
+impl EntryId {
+    fn parse(text: &str) -> Self {
+        let (ms, number) = text.split_once('-').unwrap_or((text, "0"));
+        Self(ms.parse().unwrap_or(u64::MAX), number.parse().unwrap_or(u64::MAX))
+    }
 }
 
 /// Chooses the events that a destination wants.
@@ -122,7 +141,20 @@ pub struct Worker {
     delivered: Vec<String>,
     unwanted: Vec<String>,
     dead: Vec<(String, Bytes, Code)>,
+    /// Bytes of events and of their encoded forms.
     held: usize,
+    /// What all destinations together hold.
+    in_flight: Option<Arc<AtomicUsize>>,
+    /// What this destination may hold at present, as the number of destinations changes.
+    share: Option<Arc<AtomicUsize>>,
+    privacy: Option<Arc<Privacy>>,
+    tally: Tally,
+    bell: Option<watch::Receiver<u64>>,
+    bucket: Option<Bucket>,
+    /// The last entry that is wanted; with one, the worker ends when it is done with it.
+    until: Option<EntryId>,
+    /// Nothing is left to read.
+    exhausted: bool,
     pace: Pace,
     poison: Option<(Code, u32)>,
     /// Nothing but one batch is sent before this.
@@ -132,6 +164,13 @@ pub struct Worker {
 }
 
 type Sending = BoxFuture<'static, (Batch, Outcome)>;
+
+/// What was held is no longer, however the worker ends.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.release(self.held);
+    }
+}
 
 impl Worker {
     /// A worker that begins where its group is.
@@ -143,6 +182,7 @@ impl Worker {
         Self {
             waiting: Waiting::new(events, bytes, limits.span, delivery.flush_interval),
             pace: Pace::new(delivery.max_retry_interval),
+            bucket: delivery.rate_limit.map(|rate| Bucket::new(rate, now)),
             group,
             platform,
             router,
@@ -153,11 +193,53 @@ impl Worker {
             unwanted: Vec::new(),
             dead: Vec::new(),
             held: 0,
+            in_flight: None,
+            share: None,
+            privacy: None,
+            tally: Tally::default(),
+            bell: None,
+            until: None,
+            exhausted: false,
             poison: None,
             hold_until: None,
             next_read: now,
             next_housekeeping: now,
         }
+    }
+
+    /// What its destination does not get to see.
+    #[must_use]
+    pub fn with_privacy(mut self, privacy: Option<Arc<Privacy>>) -> Self {
+        self.privacy = privacy;
+        self
+    }
+
+    /// Where it counts.
+    #[must_use]
+    pub fn with_tally(mut self, tally: Tally) -> Self {
+        self.tally = tally;
+        self
+    }
+
+    /// What it may hold, which may change, and where what all hold is counted.
+    #[must_use]
+    pub fn with_memory(mut self, share: Arc<AtomicUsize>, in_flight: Arc<AtomicUsize>) -> Self {
+        (self.share, self.in_flight) = (Some(share), Some(in_flight));
+        self
+    }
+
+    /// What says that there is something to read.
+    #[must_use]
+    pub fn with_bell(mut self, bell: watch::Receiver<u64>) -> Self {
+        self.bell = Some(bell);
+        self
+    }
+
+    /// Makes it end when it is done with the entry of this id and those before it.
+    #[must_use]
+    pub fn until(mut self, last: &str) -> Self {
+        self.until = Some(EntryId::parse(last));
+        self
     }
 
     /// How it stands.
@@ -169,9 +251,22 @@ impl Worker {
     /// Runs until told to stop; then waits a little for what is on its way.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut sending: FuturesUnordered<Sending> = FuturesUnordered::new();
+        let mut bell = self.bell.clone();
         loop {
             self.send(&mut sending);
+            if self.is_done(&sending) {
+                return;
+            }
             let next = self.next_step(&sending);
+            let rung = async {
+                let rings = match &mut bell {
+                    Some(bell) => bell.changed().await.is_ok(),
+                    None => false,
+                };
+                if !rings {
+                    std::future::pending::<()>().await;
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -179,6 +274,7 @@ impl Worker {
                     self.judge(batch, outcome);
                     self.settle().await;
                 }
+                () = rung => self.next_read = self.next_read.min(Instant::now()),
                 () = sleep_until(next) => {
                     let now = Instant::now();
                     if now >= self.next_housekeeping {
@@ -220,6 +316,9 @@ impl Worker {
             return;
         }
         while sending.len() < self.parallel() {
+            if self.bucket.as_mut().is_some_and(|bucket| bucket.empty_until(now).is_some()) {
+                return;
+            }
             let due = self.again.front().is_some_and(|(at, _)| *at <= now);
             let batch = match due.then(|| self.again.pop_front()).flatten() {
                 Some((_, batch)) => batch,
@@ -228,21 +327,40 @@ impl Worker {
                     None => return,
                 },
             };
-            let (platform, timeout) = (self.platform.clone(), self.delivery.timeout);
+            if let Some(bucket) = &mut self.bucket {
+                bucket.take(batch.items.len());
+            }
+            let (platform, timeout, tally) = (self.platform.clone(), self.delivery.timeout, self.tally.clone());
             sending.push(Box::pin(async move {
+                let began = Instant::now();
                 let shaped: Vec<Shaped> = batch.items.iter().map(|item| item.shaped.clone()).collect();
                 let outcome = platform.send(&shaped, Timestamp::now(), timeout).await;
+                tally.request(&outcome, began.elapsed());
                 (batch, outcome)
             }));
         }
     }
 
-    fn next_step(&self, sending: &FuturesUnordered<Sending>) -> Instant {
+    /// Whether everything up to the last entry that is wanted is delivered, buried or unwanted.
+    fn is_done(&self, sending: &FuturesUnordered<Sending>) -> bool {
+        self.exhausted
+            && sending.is_empty()
+            && self.again.is_empty()
+            && self.waiting.due().is_none()
+            && self.delivered.is_empty()
+            && self.unwanted.is_empty()
+            && self.dead.is_empty()
+    }
+
+    fn next_step(&mut self, sending: &FuturesUnordered<Sending>) -> Instant {
         let mut next = self.next_read.min(self.next_housekeeping);
         if sending.len() < self.parallel() {
             let again = self.again.front().map(|(at, _)| *at);
             let send = [again, self.waiting.due()].into_iter().flatten().min();
-            if let Some(send) = send {
+            if let Some(mut send) = send {
+                if let Some(until) = self.bucket.as_mut().and_then(|bucket| bucket.empty_until(Instant::now())) {
+                    send = send.max(until);
+                }
                 next = next.min(self.hold_until.map_or(send, |until| send.max(until)));
             }
         }
@@ -259,14 +377,22 @@ impl Worker {
             self.next_read = Instant::now() + POLL;
             return;
         }
+        let poll = if self.bell.is_some() { POLL_BELOW_BELL } else { POLL };
         match self.group.read(room).await {
             Ok(read) => {
                 if let Some(lost) = read.lost {
                     tracing::error!(count = lost.count, "events were trimmed before they could be delivered");
+                    self.tally.lost(Loss {
+                        cause: DroppedCause::Trimmed,
+                        count: lost.count,
+                        from: lost.from,
+                        to: lost.to.unwrap_or_else(Timestamp::now),
+                    });
                 }
                 let full = read.entries.len() == room;
+                self.exhausted |= self.until.is_some() && read.entries.is_empty();
                 self.take(read.entries);
-                self.next_read = Instant::now() + if full { Duration::ZERO } else { POLL };
+                self.next_read = Instant::now() + if full { Duration::ZERO } else { poll };
                 self.settle().await;
             }
             Err(error) => self.redis_failed(&error).await,
@@ -275,7 +401,8 @@ impl Worker {
 
     /// Entries for which there is memory.
     fn room(&self) -> usize {
-        (self.delivery.memory.saturating_sub(self.held) / ENTRY_BYTES).min(READ)
+        let share = self.share.as_ref().map_or(usize::MAX, |share| share.load(Ordering::Relaxed));
+        (self.delivery.memory.min(share).saturating_sub(self.held) / ENTRY_BYTES).min(READ)
     }
 
     /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody
@@ -283,12 +410,13 @@ impl Worker {
     async fn resume(&mut self) -> bool {
         self.waiting.clear();
         self.again.clear();
-        self.held = 0;
+        self.release(self.held);
         let mut after = "0".to_owned();
         loop {
             match self.group.pending(&after, READ).await {
                 Ok((_, last)) if last == after => return true,
                 Ok((page, last)) => {
+                    self.possibly_lost(page.possibly_lost);
                     self.take(page.entries);
                     after = last;
                 }
@@ -304,24 +432,39 @@ impl Worker {
     fn take(&mut self, entries: Vec<Entry>) {
         let now = Instant::now();
         for Entry { id, event } in entries {
+            if self.until.is_some_and(|last| EntryId::parse(&id) > last) {
+                self.exhausted = true;
+                self.unwanted.push(id);
+                continue;
+            }
             let Ok(record) = Record::from_json(&event) else {
                 // Nobody can shape it; its bytes are kept.
                 self.dead.push((id, event, Code::fixed("unreadable-event")));
+                self.count_dead(DroppedCause::Rejected, Timestamp::now());
                 continue;
             };
             let Some(choice) = (self.router)(&record) else {
                 self.unwanted.push(id);
                 continue;
             };
-            let routed = Routed {
-                record: &record,
-                canonical: &event,
-                level: choice.level.as_deref(),
-                index: choice.index.as_deref(),
+            let private = match self.privacy.as_ref().map(|privacy| privacy.apply(&event)) {
+                None => None,
+                Some(Some(private)) => Some(private),
+                Some(None) => {
+                    self.dead.push((id, event, Code::fixed("unreadable-event")));
+                    self.count_dead(DroppedCause::Rejected, record.timestamp.timestamp());
+                    continue;
+                }
             };
+            let (record, canonical) = match &private {
+                Some((record, canonical)) => (record, &canonical[..]),
+                None => (&record, &event[..]),
+            };
+            let routed = Routed { record, canonical, level: choice.level.as_deref(), index: choice.index.as_deref() };
             let shaped = self.platform.shape(&routed);
-            self.held += event.len() + shaped.bytes.len();
-            self.waiting.push(Item { id, event, shaped }, now);
+            let of_losses = record.event == EventName::EventsDropped;
+            self.hold_bytes(event.len() + shaped.bytes.len());
+            self.waiting.push(Item { id, event, shaped, of_losses }, now);
         }
     }
 
@@ -348,7 +491,8 @@ impl Worker {
                 self.poison = None;
                 self.hold_until = None;
                 self.say(Condition::Delivering);
-                self.held = self.held.saturating_sub(batch.held());
+                self.release(batch.held());
+                self.tally.delivered(batch.items.iter().map(|item| item.shaped.time.timestamp()), Timestamp::now());
                 self.delivered.extend(batch.items.into_iter().map(|item| item.id));
             }
             Verdict::Retry { code, after } => {
@@ -388,19 +532,57 @@ impl Worker {
             self.say(Condition::Rejected(code, "events"));
             return;
         }
-        self.held = self.held.saturating_sub(batch.held());
-        self.dead.extend(batch.items.into_iter().map(|item| (item.id, item.event, code.clone())));
+        self.bury(batch, &code, DroppedCause::Rejected);
     }
 
     /// Sends a batch again, but for what is too old by now.
     fn later(&mut self, batch: Batch, at: Instant, code: &Code) {
         let oldest = Timestamp::now() - self.delivery.give_up_after;
         let (batch, old) = batch.older_than(oldest);
-        self.held = self.held.saturating_sub(old.held());
-        self.dead.extend(old.items.into_iter().map(|item| (item.id, item.event, code.clone())));
+        self.bury(old, code, DroppedCause::Expired);
         if !batch.items.is_empty() {
             let place = self.again.partition_point(|(due, _)| *due <= at);
             self.again.insert(place, (at, batch));
+        }
+    }
+
+    /// Nobody will ever take these.
+    fn bury(&mut self, batch: Batch, code: &Code, cause: DroppedCause) {
+        self.release(batch.held());
+        for Item { id, event, shaped, of_losses } in batch.items {
+            // The loss of an event that tells of losses is told by the metric alone: to tell it by another event, which is
+            // lost in turn, would never end.
+            if !of_losses {
+                self.count_dead(cause, shaped.time.timestamp());
+            }
+            self.dead.push((id, event, code.clone()));
+        }
+    }
+
+    fn count_dead(&self, cause: DroppedCause, at: Timestamp) {
+        self.tally.lost(Loss { cause, count: 1, from: at, to: at });
+    }
+
+    fn possibly_lost(&self, count: u64) {
+        if count > 0 {
+            tracing::error!(count, "events were trimmed before they were acknowledged");
+            let now = Timestamp::now();
+            self.tally.lost(Loss { cause: DroppedCause::TrimmedPending, count, from: now, to: now });
+        }
+    }
+
+    fn hold_bytes(&mut self, bytes: usize) {
+        self.held += bytes;
+        if let Some(all) = &self.in_flight {
+            all.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn release(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.held);
+        self.held -= bytes;
+        if let Some(all) = &self.in_flight {
+            all.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
@@ -422,6 +604,7 @@ impl Worker {
             while !self.unwanted.is_empty() {
                 let ids = page(&self.unwanted);
                 self.group.skipped(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+                self.tally.skipped(ids.len());
                 self.unwanted.drain(..ids.len());
             }
             while let Some((id, event, code)) = self.dead.last() {
@@ -448,9 +631,7 @@ impl Worker {
         }
         match self.group.claim(self.room()).await {
             Ok(claimed) => {
-                if claimed.possibly_lost > 0 {
-                    tracing::error!(count = claimed.possibly_lost, "events were trimmed before they were acknowledged");
-                }
+                self.possibly_lost(claimed.possibly_lost);
                 self.take(claimed.entries);
             }
             Err(error) => self.redis_failed(&error).await,
@@ -458,7 +639,10 @@ impl Worker {
     }
 
     async fn redis_failed(&mut self, error: &StreamError) {
-        if matches!(error, StreamError::NoGroup) {
+        if matches!(error, StreamError::NoGroup) && self.until.is_some() {
+            // Another replica has ended the replay.
+            self.exhausted = true;
+        } else if matches!(error, StreamError::NoGroup) {
             match self.group.open(Timestamp::now()).await {
                 Ok(Opened::Found) => {}
                 Ok(how) => tracing::info!(?how, "the consumer group was made"),

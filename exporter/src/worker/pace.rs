@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
+use tokio::time::Instant;
 
 /// Requests at the same time, at most.
 const MOST: usize = 32;
@@ -49,6 +50,34 @@ impl Pace {
     }
 }
 
+/// A limit of events per second.
+pub struct Bucket {
+    rate: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// Full: a second's worth.
+    pub fn new(rate: u32, now: Instant) -> Self {
+        Self { rate: f64::from(rate), tokens: f64::from(rate), at: now }
+    }
+
+    /// Until when nothing may be sent; `None`: something may be. One batch may be larger than a second's worth; the next
+    /// then waits for longer.
+    pub fn empty_until(&mut self, now: Instant) -> Option<Instant> {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + since * self.rate).min(self.rate);
+        self.at = now;
+        (self.tokens < 1.0).then(|| now + Duration::from_secs_f64((1.0 - self.tokens) / self.rate))
+    }
+
+    /// Events were sent.
+    pub fn take(&mut self, events: usize) {
+        self.tokens -= events as f64;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +105,20 @@ mod tests {
         assert!(pace.failed(Some(Duration::from_secs(120))) >= Duration::from_secs(120));
         pace.went_well();
         assert!(pace.failed(None) < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn limited_rate_is_kept_over_time_and_a_large_batch_is_paid_for_later() {
+        let begin = Instant::now();
+        let mut bucket = Bucket::new(100, begin);
+        assert!(bucket.empty_until(begin).is_none());
+        bucket.take(300);
+        let until = bucket.empty_until(begin).unwrap();
+        assert_eq!((until - begin).as_millis(), 2_010);
+        assert!(bucket.empty_until(until + Duration::from_millis(1)).is_none());
+        // A long pause saves up no more than a second's worth.
+        assert!(bucket.empty_until(until + Duration::from_secs(3_600)).is_none());
+        bucket.take(100);
+        assert!(bucket.empty_until(until + Duration::from_secs(3_600)).is_some());
     }
 }

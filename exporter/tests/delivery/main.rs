@@ -1,6 +1,7 @@
 //! From a real Redis to receivers that fail in every way: what was added is compared with what arrived, by event id.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "another test uses the rest")]
 mod receiver;
 
 use std::collections::BTreeSet;
@@ -65,6 +66,7 @@ fn webhook(url: &str) -> Arc<dyn Platform> {
         outcome: webhook::answer::outcome,
         limits: webhook::request::LIMITS,
         assurance: Assurance::Accepted,
+        max_give_up_after: None,
         sender: Sender::new(&tls, None, policy).unwrap(),
     })
 }

@@ -52,6 +52,7 @@ struct Shared {
     script: Mutex<Script>,
     /// Ids of each request's events, and whether it was accepted.
     seen: watch::Sender<Vec<(Vec<String>, bool)>>,
+    bodies: Mutex<Vec<Bytes>>,
 }
 
 pub struct Receiver {
@@ -64,7 +65,11 @@ impl Receiver {
     pub async fn start(script: impl Fn(usize, &[String]) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/hook", listener.local_addr().unwrap()).replace("https", "http");
-        let shared = Arc::new(Shared { script: Mutex::new(Box::new(script)), seen: watch::Sender::default() });
+        let shared = Arc::new(Shared {
+            script: Mutex::new(Box::new(script)),
+            seen: watch::Sender::default(),
+            bodies: Mutex::default(),
+        });
         let for_all = shared.clone();
         tokio::spawn(async move {
             loop {
@@ -108,6 +113,12 @@ impl Receiver {
         self.shared.seen.borrow().iter().flat_map(|(ids, _)| ids.clone()).collect()
     }
 
+    /// As they came.
+    pub fn bodies(&self) -> Vec<String> {
+        let bodies = self.shared.bodies.lock().unwrap();
+        bodies.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
+    }
+
     pub fn largest_batch(&self) -> usize {
         self.shared.seen.borrow().iter().map(|(ids, _)| ids.len()).max().unwrap_or_default()
     }
@@ -118,6 +129,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<Full<Bytes>>, std::io::Error> {
     let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+    shared.bodies.lock().unwrap().push(body.clone());
     let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
     // One event is the data itself, several are a list.
     let events = message["data"].as_array().cloned().unwrap_or_else(|| vec![message["data"].clone()]);

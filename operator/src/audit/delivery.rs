@@ -43,10 +43,14 @@ pub async fn deliver<S: Sink>(trail: Arc<Trail>, sink: S, stop: CancellationToke
             settle(&trail, &batch, result);
         }
     };
-    let ended = tokio::time::timeout(LAST_TRY, last).await;
-    let left = trail.spool(|spool| spool.len());
-    if ended.is_err() || left > 0 {
-        tracing::warn!(events = left, "audit events of the operator are lost at the stop: no exporter took them");
+    let ended = tokio::time::timeout(LAST_TRY, last).await.is_ok();
+    let left = trail.spool(|spool| spool.wanted());
+    if left > 0 {
+        tracing::warn!(
+            events = left,
+            ended,
+            "audit events of the operator are lost at the stop: no exporter took them"
+        );
     }
 }
 

@@ -183,6 +183,12 @@ impl Spool {
         self.count == 0
     }
 
+    /// How many of them an exporter could take.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.queues.values().filter(|queue| !queue.absent).map(|queue| queue.waiting.len()).sum()
+    }
+
     /// What was dropped since this was asked last.
     pub fn take_dropped(&mut self) -> Vec<(Loss, u64)> {
         std::mem::take(&mut self.dropped)

@@ -154,6 +154,7 @@ fn pools_without_an_exporter_share_little_room_and_take_none_of_the_others() {
         spool.settle(batch, result, now, 0.0);
     }
     // Six events of five bytes each in 30.
+    assert_eq!(spool.wanted(), 8);
     assert_eq!((spool.len(), dropped(&mut spool)), (8 + 6, BTreeMap::from([("unwanted", 94)])));
     // Of a pool with nothing left it is not remembered that it had no exporter: it is asked for again at once.
     for _ in 0..20 {

@@ -1,6 +1,6 @@
 //! The `coralogix` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -11,7 +11,7 @@ use crate::destination::invalid::Invalid;
 const MAX_NAME_BYTES: usize = 256;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The team's domain: `coralogix.com`, `eu2.coralogix.com`, `coralogix.us`, …
@@ -19,10 +19,10 @@ pub struct Spec {
     /// `cx.application.name`: the pool's name, unless the author says otherwise.
     pub application: String,
     /// `cx.subsystem.name`; absent: the component that an event is of.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subsystem: Option<String>,
     /// Instead of `https://ingress.DOMAIN/v1/logs`: a private link.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
@@ -46,6 +46,12 @@ impl Config {
         };
         let subsystem = spec.subsystem.map(|name| check::text("subsystem", name, MAX_NAME_BYTES)).transpose()?;
         Ok(Self { url, application: check::text("application", spec.application, MAX_NAME_BYTES)?, subsystem })
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

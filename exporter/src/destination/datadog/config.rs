@@ -1,6 +1,6 @@
 //! The `datadog` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -27,14 +27,14 @@ const MAX_TAG_CHARS: usize = 200;
 const MAX_TAGS: usize = 50;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The organisation's site.
     #[serde(default = "default_site")]
     pub site: String,
     /// Instead of the site's intake: a private link, or a worker that passes logs on.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// `ddsource`: which integration's pipeline takes the logs.
     #[serde(default = "default_name")]
@@ -92,6 +92,12 @@ impl Config {
             service: check::text("service", spec.service, MAX_NAME_BYTES)?,
             tags: spec.tags.join(","),
         })
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

@@ -1,6 +1,6 @@
 //! The `elasticsearch` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -13,7 +13,7 @@ const FILTER: &str = "errors,items.*.status,items.*.error.type,items.*.failure_s
 const MAX_NAME_BYTES: usize = 255;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The cluster: `https://HOST:9200`, with the path of a proxy if there is one.
@@ -22,7 +22,7 @@ pub struct Spec {
     #[serde(default = "default_data_stream")]
     pub data_stream: String,
     /// With it, the secret is this user's password; without, an API key (the `encoded` form).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 }
 
@@ -56,6 +56,12 @@ impl Config {
             return Err(Invalid::new("username", "must not contain a colon"));
         }
         Ok(Self { url, username })
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

@@ -50,7 +50,6 @@ fn categories(record: &Record) -> (Option<&'static str>, &'static str) {
         (EventName::AuthDenied, _) => (Some(r#"["authentication"]"#), r#"["info"]"#),
         (EventName::RouteNotFound | EventName::UpstreamError, _) => (Some(r#"["api"]"#), r#"["error"]"#),
         (EventName::ConfigChange, _) => (Some(r#"["configuration"]"#), r#"["change"]"#),
-        (EventName::EventsDropped, _) => (None, r#"["error"]"#),
         (EventName::ResourceChanged, _) => match record.resource_operation {
             Some(ResourceOperation::Created) => (Some(r#"["configuration"]"#), r#"["creation"]"#),
             Some(ResourceOperation::Deleted) => (Some(r#"["configuration"]"#), r#"["deletion"]"#),
@@ -63,5 +62,9 @@ fn categories(record: &Record) -> (Option<&'static str>, &'static str) {
             | EventName::PoolPhaseChanged,
             _,
         ) => (None, if record.severity == Severity::Error { r#"["error"]"# } else { r#"["info"]"# }),
+        (EventName::EventsDropped | EventName::DestinationFailing | EventName::BacklogAtRisk, _) => {
+            (None, r#"["error"]"#)
+        }
+        (EventName::DestinationRecovered | EventName::TestEvent, _) => (None, r#"["info"]"#),
     }
 }

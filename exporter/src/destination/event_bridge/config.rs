@@ -1,6 +1,6 @@
 //! The `eventBridge` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::service_host;
@@ -8,16 +8,19 @@ use crate::address::Policy;
 use crate::destination::invalid::Invalid;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// `eu-central-1`.
     pub region: String,
     /// Name or ARN. Absent: the account's `default` bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_bus: Option<String>,
     /// `source` of the events. Absent: `ai-gateway`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Where EventBridge is reached by another name, as through a VPC endpoint. Absent: the region's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 
@@ -55,6 +58,12 @@ impl Config {
             return Err(Invalid::new("endpoint", "must not have a path or a query"));
         }
         Ok(Self { url, region: spec.region, event_bus, source })
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

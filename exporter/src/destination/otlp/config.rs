@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 20;
 const MAX_BYTES: usize = 1_024;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The server: `https://HOST:4318`, or `https://HOST:4317` for gRPC. Over HTTP, a URL with a path is used as it
@@ -41,7 +41,7 @@ pub struct Spec {
 }
 
 /// The two protocols of OTLP that carry protobuf.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Protocol {
     /// HTTP/protobuf.
@@ -118,6 +118,12 @@ impl Config {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

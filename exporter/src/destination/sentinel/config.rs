@@ -1,6 +1,6 @@
 //! The `sentinel` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -10,7 +10,7 @@ use crate::destination::invalid::Invalid;
 const API_VERSION: &str = "2023-01-01";
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The logs ingestion URL of the data collection rule (DCR), or of a data collection endpoint (DCE).
@@ -30,12 +30,12 @@ pub struct Spec {
     #[serde(default)]
     pub cloud: Cloud,
     /// Instead of the cloud's `https://login…`: a private authority host.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority: Option<String>,
 }
 
 /// How an application proves itself to Entra ID.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Identity {
     /// By a secret.
@@ -46,7 +46,7 @@ pub enum Identity {
 }
 
 /// Microsoft's clouds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cloud {
     /// Azure.
@@ -113,6 +113,18 @@ impl Config {
         token_url.set_path(&format!("/{}/oauth2/v2.0/token", guid("tenantId", &spec.tenant_id)?));
         let client_id = guid("clientId", &spec.client_id)?.to_owned();
         Ok(Self { url, token_url, client_id, cloud: spec.cloud, identity: spec.identity })
+    }
+
+    /// Where requests go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Where the application's secret goes to.
+    #[must_use]
+    pub fn token_url(&self) -> &Url {
+        &self.token_url
     }
 
     /// How the application proves itself, and so what [`super::token::request`] is to be given.

@@ -1,6 +1,6 @@
 //! The `splunk` block.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -17,13 +17,13 @@ const MAX_INDEX_BYTES: usize = 80;
 const MAX_SOURCE_BYTES: usize = 256;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// The HEC: `https://HOST:8088`. A URL with a path is used as it stands.
     pub url: String,
     /// Where events go; absent: the token's default index.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<String>,
     /// `source` of every event.
     #[serde(default = "default_source")]
@@ -87,6 +87,12 @@ impl Config {
     #[must_use]
     pub fn waits_for_acknowledgement(&self) -> bool {
         self.ack_url.is_some()
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

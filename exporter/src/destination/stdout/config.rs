@@ -1,9 +1,9 @@
 //! The `stdout` block: it has no fields.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// As it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {}
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderValue;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::destination::invalid::Invalid;
 
@@ -13,14 +13,17 @@ const MAX_CHARS: usize = 1_024;
 const MAX_FIELDS: usize = 30;
 
 /// As it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// `_sourceCategory`. Absent: the source's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_category: Option<String>,
     /// `_sourceName`. Absent: the source's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_name: Option<String>,
     /// `_sourceHost`. Absent: the source's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_host: Option<String>,
     /// Custom fields, which the account must know.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Host;
 
 use crate::address::Policy;
@@ -18,35 +18,44 @@ const LEAST_BYTES: usize = 2_048;
 const MOST_BYTES: usize = 65_000;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// A name or an address.
     pub host: String,
     /// Absent: 514, or 6514 for TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Absent: TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// Absent: octet counting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framing: Option<Framing>,
     /// Absent: JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Whether a message begins with a byte order mark, as RFC 5424 6.4 asks for UTF-8. Absent: no, because rsyslog
     /// leaves it in the text, where JSON parsers refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bom: Option<bool>,
     /// Longest message in bytes, its framing not counted. Absent: 8,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<usize>,
     /// 0 to 23. Absent: 13, log audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facility: Option<u8>,
     /// APP-NAME. Absent: `ai-gateway`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_name: Option<String>,
     /// A private enterprise number (IANA) of the author's: with one, a structured data element `aiGateway@NUMBER` has
     /// the keys that receivers filter by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enterprise_number: Option<u32>,
 }
 
 /// How messages travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Transport {
     /// One per datagram.
     Udp,
@@ -57,7 +66,7 @@ pub enum Transport {
 }
 
 /// How messages of a stream are told apart (RFC 6587 3.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Framing {
     /// `LENGTH SP MESSAGE`.
     OctetCounting,
@@ -66,7 +75,7 @@ pub enum Framing {
 }
 
 /// What a message says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Format {
     /// The canonical JSON.
     Json,

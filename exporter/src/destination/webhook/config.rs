@@ -1,7 +1,7 @@
 //! The `webhook` block.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::address::Policy;
@@ -13,7 +13,7 @@ const MAX_HEADERS: usize = 20;
 const MAX_VALUE_BYTES: usize = 1_024;
 
 /// As it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Spec {
     /// Where to.
@@ -24,7 +24,7 @@ pub struct Spec {
 }
 
 /// One header.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Header {
     /// Name.
@@ -69,6 +69,12 @@ impl Config {
             }
         }
         Ok(Self { url, headers })
+    }
+
+    /// Where requests, and the credential in them, go to.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 }
 

@@ -1,3 +1,3 @@
 -- KEYS: stream, state, dead letters. ARGV: group.
 if exists(KEYS[1]) then redis.call('XGROUP', 'DESTROY', KEYS[1], ARGV[1]) end
-return redis.call('DEL', KEYS[2], KEYS[3])
+return redis.call('DEL', unpack(KEYS, 2))

@@ -1,0 +1,14 @@
+//! What Armor and the exporter have in common as processes: configuration and secrets from directories that are watched,
+//! logs, listeners, the pool's Redis, the keyed hash.
+//!
+//! Must never know what either of them does.
+
+pub mod bearer;
+pub mod files;
+pub mod hash;
+pub mod listen;
+pub mod logging;
+pub mod redis;
+pub mod serve;
+pub mod values;
+pub mod watch;

@@ -1,0 +1,203 @@
+//! What is looked after for the pool as a whole: the room in the stream, what is kept, what was lost, groups that nobody
+//! names any more.
+//!
+//! Promises: a group is removed only when the configuration has not named it for a while; a loss that could not be told is
+//! told later, with the same count.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use events::{BacklogAtRisk, Body, DeliveriesDropped, Moment, Text};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Board;
+use crate::stream::{Stream, StreamError};
+use crate::voice::Voice;
+
+/// How often everything is looked at.
+const LOOK: Duration = Duration::from_secs(10);
+/// How often the stream is trimmed and keys are kept: every so many looks.
+const TRIM_EVERY: u32 = 6;
+/// A group goes when no configuration of this process named it for so many looks: other replicas may still be at an older
+/// configuration, and would make it again.
+const ORPHAN_LOOKS: u32 = 6;
+/// The share of the stream's room from which a backlog is at risk, and below which it is not any more.
+const AT_RISK_PERCENT: u64 = 70;
+const SAFE_PERCENT: u64 = 60;
+
+/// What the configuration says about the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The groups that are to be.
+    pub groups: BTreeSet<String>,
+    /// Destinations that have no replay to run: what an earlier one left is removed.
+    pub without_replay: Vec<String>,
+    /// The stream's room, in bytes.
+    pub max_bytes: u64,
+    /// How long what everybody has is kept.
+    pub retain: Duration,
+}
+
+/// What Redis said last about the stream.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// Bytes of the stream.
+    pub stream_bytes: AtomicU64,
+    /// Its room.
+    pub room_bytes: AtomicU64,
+    /// 1 while Redis answers.
+    pub redis_up: AtomicU64,
+}
+
+/// The task.
+pub struct Monitor {
+    /// The destinations.
+    pub board: Arc<Board>,
+    /// What Redis said.
+    pub gauges: Arc<Gauges>,
+    /// Who speaks.
+    pub voice: Arc<Voice>,
+    /// The stream, once it is connected.
+    pub stream: watch::Receiver<Option<Stream>>,
+    /// What the configuration says.
+    pub plan: watch::Receiver<Plan>,
+}
+
+impl Monitor {
+    /// Runs until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) -> &'static str {
+        let mut looks: u32 = 0;
+        let mut orphans: Vec<(String, u32)> = Vec::new();
+        loop {
+            let stream = self.stream.borrow_and_update().clone();
+            if let Some(mut stream) = stream {
+                let plan = self.plan.borrow().clone();
+                let looked = self.look(&mut stream, &plan, looks, &mut orphans).await;
+                self.gauges.redis_up.store(u64::from(looked.is_ok()), Ordering::Relaxed);
+                if let Err(error) = looked {
+                    tracing::warn!(%error, "the audit stream is looked after later");
+                }
+                looks = looks.wrapping_add(1);
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.stream.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+        let stream = self.stream.borrow().clone();
+        if let Some(mut stream) = stream
+            && let Err(error) = self.tell_losses(&mut stream).await
+        {
+            tracing::error!(%error, "losses were not told");
+        }
+        "monitor"
+    }
+
+    async fn look(
+        &self,
+        stream: &mut Stream,
+        plan: &Plan,
+        looks: u32,
+        orphans: &mut Vec<(String, u32)>,
+    ) -> Result<(), StreamError> {
+        let (length, bytes) = stream.size().await?;
+        self.gauges.stream_bytes.store(bytes, Ordering::Relaxed);
+        self.gauges.room_bytes.store(plan.max_bytes, Ordering::Relaxed);
+        for entry in self.board.entries() {
+            let queue = stream.state(&entry.id).await?;
+            let replay = stream.replay_state(&entry.id).await?;
+            // What waits, in bytes of the stream: the newest entries are those that are not read yet.
+            let waiting = queue.backlog.unwrap_or_default().saturating_mul(bytes) / length.max(1);
+            entry.update(|shown| {
+                shown.queue = queue;
+                shown.replay = replay;
+            });
+            self.risk(stream, &entry.id, waiting, plan.max_bytes).await?;
+        }
+        for (name, unrouted) in self.board.exports() {
+            let more = unrouted.take();
+            match stream.unrouted(&name, more).await {
+                Ok(total) => unrouted.total.store(total, Ordering::Relaxed),
+                Err(error) => {
+                    unrouted.put_back(more);
+                    return Err(error);
+                }
+            }
+        }
+        self.tell_losses(stream).await?;
+        self.remove_orphans(stream, plan, orphans).await?;
+        if looks.is_multiple_of(TRIM_EVERY) {
+            stream.trim(Timestamp::now(), plan.retain).await?;
+            let groups: Vec<String> = plan.groups.iter().cloned().collect();
+            let exports: Vec<String> = self.board.exports().into_iter().map(|(name, _)| name).collect();
+            stream.touch(&groups, &exports).await?;
+            for destination in &plan.without_replay {
+                stream.forget_replay(destination).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn risk(&self, stream: &mut Stream, id: &str, waiting: u64, room: u64) -> Result<(), StreamError> {
+        let share = |percent: u64| room / 100 * percent;
+        if waiting >= share(AT_RISK_PERCENT) && room > 0 {
+            if stream.flag(id, "at_risk", true).await?
+                && let Some(destination) = Text::new(id)
+            {
+                tracing::warn!(destination = id, "what waits for the destination fills most of the stream");
+                self.voice.say(stream, Body::BacklogAtRisk(BacklogAtRisk { destination })).await?;
+            }
+        } else if waiting < share(SAFE_PERCENT) {
+            stream.flag(id, "at_risk", false).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_losses(&self, stream: &mut Stream) -> Result<(), StreamError> {
+        for entry in self.board.entries() {
+            let Some(destination) = Text::new(&entry.id) else { continue };
+            let mut losses = entry.tally.take_losses().into_iter();
+            while let Some(loss) = losses.next() {
+                let body = Body::DeliveriesDropped(DeliveriesDropped {
+                    destination: destination.clone(),
+                    count: loss.count,
+                    from: Moment::new(loss.from),
+                    to: Moment::new(loss.to),
+                    cause: loss.cause,
+                });
+                if let Err(error) = self.voice.say(stream, body).await {
+                    std::iter::once(loss).chain(losses).for_each(|loss| entry.tally.put_back(loss));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_orphans(
+        &self,
+        stream: &mut Stream,
+        plan: &Plan,
+        orphans: &mut Vec<(String, u32)>,
+    ) -> Result<(), StreamError> {
+        let found: Vec<String> =
+            stream.groups().await?.into_iter().filter(|group| !plan.groups.contains(group)).collect();
+        orphans.retain(|(group, _)| found.contains(group));
+        for group in found {
+            match orphans.iter_mut().find(|(known, _)| *known == group) {
+                None => orphans.push((group, 1)),
+                Some((_, looks)) if *looks < ORPHAN_LOOKS => *looks += 1,
+                Some(_) => {
+                    stream.remove(&group).await?;
+                    tracing::info!(destination = group, "no SiemExport names it: its queue is removed");
+                }
+            }
+        }
+        Ok(())
+    }
+}
