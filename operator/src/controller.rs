@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::{McpServer, Pool, SiemExport};
+use events::ResourceKind;
 use futures::{FutureExt, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, applier};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::armor::{ArmorView, Observer};
+use crate::audit::{Limits, PoolId, Trail, deliver};
 use crate::child::{Applier, ChildStore};
 use crate::exporter::PoolExporters;
 use crate::health::Health;
@@ -59,6 +61,8 @@ pub async fn run(
     let armor = Arc::new(ArmorView::default());
     let observer = Observer::new(client.clone(), armor.clone(), pods.clone(), wake.clone(), metrics.clone())?;
     let exporter = Arc::new(PoolExporters::new(client.clone(), pods.clone(), wake.clone(), metrics.clone())?);
+    let trail = Trail::new(&settings.pod_name, cluster.id.as_deref(), Limits::default(), metrics.clone());
+    let trail = Arc::new(trail);
     let scope = Arc::new(Scope {
         namespace,
         settings: settings.clone(),
@@ -75,6 +79,7 @@ pub async fn run(
         armor,
         exporter,
         status: StatusWriter::new(client.clone(), metrics.clone()),
+        trail: trail.clone(),
         wake,
         metrics,
         cluster,
@@ -91,6 +96,10 @@ pub async fn run(
         () = ready(&scope, &health) => {}
         () = stop.cancelled() => return Ok(()),
     }
+    // Ends after everything that tells events has ended.
+    let told = CancellationToken::new();
+    let mut delivery = JoinSet::new();
+    delivery.spawn(deliver(trail, scope.exporter.clone(), told.clone()));
     // At a stop the queues end by themselves, after what they have begun.
     let mut queues = Box::pin(queues(context.clone(), receivers, settings.concurrency, &stop));
     tokio::select! {
@@ -100,7 +109,11 @@ pub async fn run(
         () = observer.run(stop.clone()) => queues.await,
         () = scope.exporter.run(stop.clone()) => queues.await,
         Some(_) = watches.join_next() => tracing::error!("a watch ended"),
+        Some(_) = delivery.join_next() => tracing::error!("the delivery of audit events ended"),
     }
+    drop(watches);
+    told.cancel();
+    while delivery.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -189,7 +202,8 @@ async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Contex
     );
     let started = Instant::now();
     let result = pool::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    finished("Pool", &*object, &result, started, &context);
+    let id = || context.scope.pool_id(&object.namespace().unwrap_or_default(), &object.name_any());
+    finished(ResourceKind::Pool, &*object, &result, started, &context, id);
     result
 }
 
@@ -203,7 +217,11 @@ async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc
     );
     let started = Instant::now();
     let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    finished("McpServer", &*object, &result, started, &context);
+    let id = || {
+        let server = object.0.as_ref().ok()?;
+        context.scope.pool_id(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name)
+    };
+    finished(ResourceKind::McpServer, &*object, &result, started, &context, id);
     result
 }
 
@@ -217,21 +235,32 @@ async fn reconcile_export(object: Arc<DeserializeGuard<SiemExport>>, context: Ar
     );
     let started = Instant::now();
     let result = siem_export::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    finished("SiemExport", &*object, &result, started, &context);
+    let id = || {
+        let export = object.0.as_ref().ok()?;
+        context.scope.pools_of(export).into_iter().next()
+    };
+    finished(ResourceKind::SiemExport, &*object, &result, started, &context, id);
     result
 }
 
 fn finished<K: ResourceExt>(
-    kind: &'static str,
+    kind: ResourceKind,
     object: &K,
     result: &Result<Action, Error>,
     started: Instant,
     context: &Context,
+    pool: impl FnOnce() -> Option<PoolId>,
 ) {
+    let (took, trail) = (started.elapsed(), &context.scope.trail);
     let outcome = result.as_ref().err().map_or("ok", Error::reason);
-    context.scope.metrics.reconciled(kind, outcome, started.elapsed());
-    if result.is_ok() {
-        context.backoff.succeeded(&object.uid().unwrap_or_default());
+    context.scope.metrics.reconciled(kind.as_str(), outcome, took);
+    match result {
+        Ok(_) => {
+            let uid = object.uid().unwrap_or_default();
+            context.backoff.succeeded(&uid);
+            trail.succeeded(&uid);
+        }
+        Err(error) => trail.failed(kind, object, pool().as_ref(), error.reason(), took),
     }
 }
 

@@ -15,7 +15,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use apply::{Applier, ApplyError};
+pub use apply::{Applier, ApplyError, Written};
 pub use observed::{Claim, Observed, WorkloadStatus};
 pub use store::ChildStore;
 

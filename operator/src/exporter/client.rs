@@ -27,14 +27,21 @@ pub enum Unavailable {
     /// Its token can not be read.
     #[error("the exporter's token can not be read")]
     NoToken,
-    /// It did not answer, or refused.
+    /// It refuses what it was sent, and will again.
+    #[error("{0}")]
+    Refused(String),
+    /// It did not answer, or may answer otherwise later.
     #[error("{0}")]
     Failed(String),
 }
 
 impl From<Failure> for Unavailable {
     fn from(failure: Failure) -> Self {
-        Unavailable::Failed(failure.to_string())
+        let text = failure.to_string();
+        match failure {
+            Failure::Status { code: 400 | 413 | 422, .. } => Unavailable::Refused(text),
+            _ => Unavailable::Failed(text),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{self, Unavailable};
 use super::view::{Desired, ExporterView, Replica, is_news};
 use crate::admin::{Failure, Http, Look, Nudges, Task, Tokens};
+use crate::audit::{Sink, SinkError};
 use crate::metrics::Metrics;
 use crate::world::{Cache, PodState, Wake};
 
@@ -201,5 +202,19 @@ impl Task<Desired, Replica> for PoolExporters {
             self.tokens.forget(&desired.admin_secret.1).await;
         }
         self.report(&uid, answers.into_iter().collect(), desired);
+    }
+}
+
+/// Events of the operator reach a pool's stream by way of its exporter.
+impl Sink for Arc<PoolExporters> {
+    async fn post(&self, pool_uid: &str, events: &[Vec<u8>]) -> Result<u64, SinkError> {
+        let parsed: Result<Vec<Value>, _> = events.iter().map(|event| serde_json::from_slice(event)).collect();
+        // They were written by this process.
+        let events = parsed.map_err(|_| SinkError::Refused)?;
+        self.post_events(pool_uid, events).await.map_err(|unavailable| match unavailable {
+            Unavailable::NoExporter => SinkError::Absent,
+            Unavailable::Refused(_) => SinkError::Refused,
+            Unavailable::NoPod | Unavailable::NoToken | Unavailable::Failed(_) => SinkError::Unavailable,
+        })
     }
 }

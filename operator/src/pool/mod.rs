@@ -8,8 +8,10 @@ pub mod status;
 pub mod validate;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crds::Pool;
+use crds::pool::PoolStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -17,7 +19,8 @@ use kube::{Resource, ResourceExt};
 use thiserror::Error;
 
 use crate::armor::Desired;
-use crate::child::{Applied, ApplyError, ChildKey, Kind};
+use crate::audit::{PoolId, Round, Subject, pool_changes};
+use crate::child::{Applied, ApplyError, ChildKey, Kind, Written};
 use crate::exporter;
 use crate::names::child_name;
 use crate::notices::Notices;
@@ -66,7 +69,7 @@ impl Error {
 /// # Errors
 /// See `Error`.
 pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &Notices) -> Result<Action, Error> {
-    let now = Time(jiff::Timestamp::now());
+    let (now, started) = (Time(jiff::Timestamp::now()), Instant::now());
     let pool = match &guard.0 {
         Ok(pool) => pool,
         Err(invalid) => return malformed(guard, &invalid.error, scope, now).await,
@@ -75,7 +78,13 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         return Ok(Action::await_change());
     }
     let previous = scope.status.newest(pool, pool.status.as_ref());
-    let facts = status::Facts { pool, previous: &previous, now, settings: &scope.settings, cluster: &scope.cluster };
+    let facts = status::Facts {
+        pool,
+        previous: &previous,
+        now: now.clone(),
+        settings: &scope.settings,
+        cluster: &scope.cluster,
+    };
 
     // 1. dereference: read what the spec points at
     let found = dereference(pool, scope).await?;
@@ -93,7 +102,7 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
             }
             let status = status::refused(&facts, &fault, &live);
             notices.pool(pool, &previous, &status).await;
-            scope.status.write(pool, "Pool", &previous, status).await?;
+            conclude(scope, pool, &previous, status, Round::of_nothing(&now, started.elapsed())).await?;
             return Ok(retry::known_cause());
         }
     };
@@ -161,8 +170,28 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     };
     let (status, timer) = status::settled(&facts, &built);
     notices.pool(pool, &previous, &status).await;
-    scope.status.write(pool, "Pool", &previous, status).await?;
+    let unfinished = errors.iter().any(ApplyError::is_transient);
+    let written = if unfinished { Written::default() } else { scope.applier.take_written(&uid) };
+    let children = applied.keys().len();
+    let round = Round { written, children, unfinished, ..Round::of_nothing(&now, started.elapsed()) };
+    conclude(scope, pool, &previous, status, round).await?;
     retry::after(errors, timer).map_err(Error::from)
+}
+
+/// Writes the status, and tells what changed with it.
+async fn conclude(
+    scope: &Scope,
+    pool: &Pool,
+    previous: &PoolStatus,
+    status: PoolStatus,
+    round: Round<'_>,
+) -> Result<(), StatusError> {
+    let uid = pool.uid().unwrap_or_default();
+    let id = PoolId { uid, namespace: pool.namespace().unwrap_or_default(), name: pool.name_any() };
+    let subject = Subject { pool: &id.uid, uid: &id.uid, generation: pool.metadata.generation.unwrap_or(0) };
+    let round = Round { subject, name: &id.name, untold: scope.trail.is_untold(&id.uid), ..round };
+    let changes = pool_changes(&round, previous, &status);
+    scope.trail.conclude(&scope.status, pool, "Pool", previous, status, Some((&id, changes))).await
 }
 
 /// What the gateways should run, once the Secret with their admin token exists.
@@ -214,7 +243,7 @@ fn version(export: &impl ResourceExt) -> (String, (String, i64)) {
 }
 
 /// What there is of a pool whose spec is not applied, as the watches and the last status tell.
-fn live(pool: &Pool, scope: &Scope, previous: &crds::pool::PoolStatus) -> status::Live {
+fn live(pool: &Pool, scope: &Scope, previous: &PoolStatus) -> status::Live {
     let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
     let uid = pool.uid().unwrap_or_default();
     let child = |kind: Kind, suffix: &str| {
@@ -271,7 +300,8 @@ async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, n
     // The spec is left out: a status patch needs none, and this one can not be read.
     let stand_in = Pool { metadata: meta.clone(), spec: crds::PoolSpec::default(), status: None };
     let previous = scope.status.newest(&stand_in, None);
-    let status = status::malformed(meta.generation, &previous, error, now);
-    scope.status.write(&stand_in, "Pool", &previous, status).await?;
+    let status = status::malformed(meta.generation, &previous, error, now.clone());
+    let round = Round::of_nothing(&now, Duration::ZERO);
+    conclude(scope, &stand_in, &previous, status, round).await?;
     Ok(retry::known_cause())
 }

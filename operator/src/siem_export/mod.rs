@@ -14,18 +14,22 @@ mod validate;
 mod words;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crds::SiemExport;
 use crds::siem_export::SiemExportStatus;
+use events::ResourceKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
+use crate::audit::{self, PoolId, Round, Subject, with_outcome};
 use crate::conditions::{Conditions, Problem};
 use crate::notices::Notices;
 use crate::pool::Error;
 use crate::retry;
+use crate::status::StatusError;
 use crate::world::Scope;
 
 pub use dereference::{Read, Served, exports as read_exports, malformed as read_malformed};
@@ -43,6 +47,7 @@ pub async fn reconcile(
     notices: &Notices,
 ) -> Result<Action, Error> {
     let now = || Time(jiff::Timestamp::now());
+    let started = Instant::now();
     let export = match &guard.0 {
         Ok(export) => export,
         Err(invalid) => return malformed(guard, &invalid.error, scope, now()).await,
@@ -68,12 +73,40 @@ pub async fn reconcile(
     let (status, timer) = status::status(&facts);
     notices.export(export, &previous.conditions, &status.conditions).await;
     let is_known_cause = facts.no_pool.is_some() || failed;
-    scope.status.write(export, "SiemExport", &previous, status).await?;
+    conclude(scope, export, &previous, status, started.elapsed()).await?;
     if is_known_cause {
         return Ok(retry::known_cause());
     }
     // Numbers move without anybody saying so.
     retry::after(Vec::new(), timer.or_else(|| (!judged.is_empty()).then_some(status::NUMBERS))).map_err(Error::from)
+}
+
+/// Writes the status, and tells the trails of its pools what changed with it.
+async fn conclude(
+    scope: &Scope,
+    export: &SiemExport,
+    previous: &SiemExportStatus,
+    status: SiemExportStatus,
+    took: Duration,
+) -> Result<(), StatusError> {
+    let (uid, name, now) = (export.uid().unwrap_or_default(), export.name_any(), Time(jiff::Timestamp::now()));
+    let pools = scope.pools_of(export);
+    let changes = |pool: &PoolId| {
+        let subject = Subject { pool: &pool.uid, uid: &uid, generation: export.metadata.generation.unwrap_or(0) };
+        let untold = scope.trail.is_untold(&uid);
+        let round = Round { subject, name: &name, untold, ..Round::of_nothing(&now, took) };
+        let before = audit::Outcome { generation: previous.observed_generation, conditions: &previous.conditions };
+        let after = audit::Outcome { generation: status.observed_generation, conditions: &status.conditions };
+        with_outcome(&round, ResourceKind::SiemExport, before, after, Vec::new())
+    };
+    let mut told = pools.iter().map(|pool| (pool, changes(pool)));
+    let first = told.next();
+    let others: Vec<_> = told.collect();
+    scope.trail.conclude(&scope.status, export, "SiemExport", previous, status, first).await?;
+    for (pool, changes) in others {
+        scope.trail.tell(pool, changes.drafts);
+    }
+    Ok(())
 }
 
 /// The verdict on the SiemExport in one of its pools, with the pool's name and uid.

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::{McpServer, Pool, SiemExport};
-use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
 
 pub use cache::{Cache, Key};
 pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
@@ -23,6 +23,7 @@ pub use wake::{Receivers, Wake};
 pub use watches::run;
 
 use crate::armor::ArmorView;
+use crate::audit::{PoolId, Trail};
 use crate::child::{Applier, ChildStore};
 use crate::exporter::PoolExporters;
 use crate::metrics::Metrics;
@@ -64,6 +65,8 @@ pub struct Scope {
     pub applier: Applier,
     /// The writer of status.
     pub status: StatusWriter,
+    /// What the audit trails of the pools are told.
+    pub trail: Arc<Trail>,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Counters.
@@ -107,6 +110,25 @@ impl Scope {
                     && e.metadata.deletion_timestamp.is_none()
             })
         })
+    }
+
+    /// A pool, as its events name it, if there is one of this name.
+    pub fn pool_id(&self, namespace: &str, name: &str) -> Option<PoolId> {
+        let pool = self.pools.get(&ObjectRef::new(name).within(namespace))?;
+        Some(PoolId { uid: pool.uid()?, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+
+    /// The pools that a SiemExport is for, as their events name them.
+    pub fn pools_of(&self, export: &SiemExport) -> Vec<PoolId> {
+        let namespace = export.namespace().unwrap_or_default();
+        let pools = self.pools.state_filter(|pool| {
+            pool.namespace().as_deref() == Some(&namespace)
+                && siem_export::selects(export, &pool.name_any(), pool.labels())
+        });
+        let id = |pool: &Arc<DeserializeGuard<Pool>>| {
+            Some(PoolId { uid: pool.uid()?, namespace: namespace.clone(), name: pool.name_any() })
+        };
+        pools.iter().filter_map(id).collect()
     }
 
     /// Contents of a Secret or ConfigMap.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::{McpServer, Pool, SiemExport};
+use events::ResourceKind;
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DynamicObject};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector::ObjectRef};
@@ -22,6 +25,8 @@ use tokio::task::JoinSet;
 use super::material::{Meta, Source};
 use super::pods::PodState;
 use super::{Key, Scope};
+use crate::audit::PoolId;
+use crate::audit::resource::Change;
 use crate::child::{ChildKey, Kind};
 use crate::names::{FIELD_MANAGER, MANAGED_BY};
 use crate::references;
@@ -97,13 +102,25 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
     let mut events = Box::pin(events(&scope, "Pool", api(&scope), config()));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
+        // Who wrote it is known only before it is pruned.
+        let change =
+            seen(ResourceKind::Pool, &scope.pools, &event, |pool: &Pool| pool.status.as_ref()?.observed_generation);
         let event = event.modify(prune);
         let before = known(&scope.pools, &event);
         if let Event::Init = event {
             listed = scope.pools.state();
         }
         writer.apply_watcher_event(&event);
+        if let (Some(change), Event::Apply(pool) | Event::InitApply(pool)) = (change, &event) {
+            let id = id_of(pool);
+            scope.trail.changed(&id.namespace, &id.name, Some(&id), change);
+        }
         let gone = |pool: &DeserializeGuard<Pool>| {
+            let id = id_of(pool);
+            if let Some(change) = Change::deleted(ResourceKind::Pool, pool.meta(), Time(jiff::Timestamp::now())) {
+                scope.trail.changed(&id.namespace, &id.name, Some(&id), change);
+            }
+            scope.trail.forget(&id.uid);
             scope.armor.forget(&pool.uid().unwrap_or_default());
             scope.exporter.forget(&pool.uid().unwrap_or_default());
             scope.status.forget(&pool.uid().unwrap_or_default());
@@ -118,10 +135,14 @@ async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool
                 missing(&scope.pools, std::mem::take(&mut listed)).iter().for_each(|pool| gone(pool));
                 for pool in scope.pools.state() {
                     scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
+                    scope.trail.appeared(&id_of(&pool));
                 }
             }
             Event::InitApply(_) => {}
             Event::Apply(pool) => {
+                if before.is_none() {
+                    scope.trail.appeared(&id_of(pool));
+                }
                 if let Ok(pool) = &pool.0 {
                     scope.status.caught_up(pool);
                 }
@@ -147,6 +168,15 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
     let mut events = Box::pin(events(&scope, "McpServer", api(&scope), config()));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
+        let change = seen(ResourceKind::McpServer, &scope.servers, &event, |server: &McpServer| {
+            server.status.as_ref()?.observed_generation
+        });
+        let older = match (&change, &event) {
+            (Some(_), Event::Apply(server) | Event::InitApply(server)) => {
+                scope.servers.get(&ObjectRef::from_obj(server))
+            }
+            _ => None,
+        };
         let event = event.modify(prune);
         let before = known(&scope.servers, &event);
         if let Event::Init = event {
@@ -159,7 +189,24 @@ async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Mc
                 scope.wake.pool_and_servers(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name);
             }
         };
+        let tell = |server: &DeserializeGuard<McpServer>, change: Change| {
+            let Ok(server) = &server.0 else { return };
+            let (namespace, pool) = (server.namespace().unwrap_or_default(), &server.spec.pool_ref.name);
+            scope.trail.changed(&namespace, pool, scope.pool_id(&namespace, pool).as_ref(), change);
+        };
+        if let (Some(change), Event::Apply(server) | Event::InitApply(server)) = (change, &event) {
+            // A server that moves is news in both pools.
+            if let Some(old) = older.filter(|old| pool_of(old) != pool_of(server)) {
+                tell(&old, change.clone());
+            }
+            tell(server, change);
+        }
         let gone = |server: &DeserializeGuard<McpServer>| {
+            let now = Time(jiff::Timestamp::now());
+            if let Some(change) = Change::deleted(ResourceKind::McpServer, server.meta(), now) {
+                tell(server, change);
+            }
+            scope.trail.forget(&server.uid().unwrap_or_default());
             scope.status.forget(&server.uid().unwrap_or_default());
             wake_pool(server);
         };
@@ -193,6 +240,9 @@ async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Si
     let mut events = Box::pin(events(&scope, "SiemExport", api(&scope), config()));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
+        let change = seen(ResourceKind::SiemExport, &scope.exports, &event, |export: &SiemExport| {
+            export.status.as_ref()?.observed_generation
+        });
         let event = event.modify(prune);
         let before = known(&scope.exports, &event);
         if let Event::Init = event {
@@ -204,7 +254,27 @@ async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Si
             // Which pool it is for can not be told.
             Err(_) => scope.wake.pools_in(&export.namespace().unwrap_or_default()),
         };
+        // In the trail of each pool that it is for; of none where there is none yet.
+        let tell = |export: &DeserializeGuard<SiemExport>, change: &Change| {
+            let Ok(export) = &export.0 else { return };
+            let namespace = export.namespace().unwrap_or_default();
+            let pools = scope.pools_of(export);
+            for pool in &pools {
+                scope.trail.changed(&namespace, &pool.name, Some(pool), change.clone());
+            }
+            if let (Some(wanted), []) = (&export.spec.pool_ref, pools.as_slice()) {
+                scope.trail.changed(&namespace, &wanted.name, None, change.clone());
+            }
+        };
+        if let (Some(change), Event::Apply(export) | Event::InitApply(export)) = (&change, &event) {
+            tell(export, change);
+        }
         let gone = |export: &DeserializeGuard<SiemExport>| {
+            let now = Time(jiff::Timestamp::now());
+            if let Some(change) = Change::deleted(ResourceKind::SiemExport, export.meta(), now) {
+                tell(export, &change);
+            }
+            scope.trail.forget(&export.uid().unwrap_or_default());
             scope.status.forget(&export.uid().unwrap_or_default());
             wake_pools(export);
         };
@@ -232,6 +302,31 @@ async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Si
             Event::Delete(export) => gone(export),
         }
     }
+}
+
+/// What an event means for the trail. The object still has its managed fields, and the store what was before.
+fn seen<K>(
+    kind: ResourceKind,
+    store: &Store<DeserializeGuard<K>>,
+    event: &Event<DeserializeGuard<K>>,
+    observed: impl Fn(&K) -> Option<i64>,
+) -> Option<Change>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let (Event::Apply(object) | Event::InitApply(object)) = event else { return None };
+    let before = store.get(&ObjectRef::from_obj(object));
+    let observed = object.0.as_ref().ok().map(observed);
+    Change::seen(kind, object.meta(), before.as_deref().map(Resource::meta), observed)
+}
+
+fn id_of(pool: &DeserializeGuard<Pool>) -> PoolId {
+    let (uid, namespace) = (pool.uid().unwrap_or_default(), pool.namespace().unwrap_or_default());
+    PoolId { uid, namespace, name: pool.name_any() }
+}
+
+fn pool_of(server: &DeserializeGuard<McpServer>) -> Option<&str> {
+    server.0.as_ref().ok().map(|server| server.spec.pool_ref.name.as_str())
 }
 
 /// What the store held of an object before this event.

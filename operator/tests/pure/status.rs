@@ -23,24 +23,24 @@ const POOL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas:
 
 /// What the cluster shows of a pool.
 #[derive(Clone)]
-struct Seen {
-    armor_ready: i32,
-    armor_updated: i32,
-    redis_ready: i32,
-    redis_pods: i32,
-    conditions: Value,
-    pods: Vec<PodState>,
-    replicas: Option<BTreeMap<String, Replica>>,
-    default_class: Option<bool>,
-    exporter_ready: i32,
-    exporter_conditions: Value,
-    exporters: Option<BTreeMap<String, exporter::Replica>>,
-    pod_monitors_served: bool,
-    errors: Vec<ApplyError>,
-    at: i64,
+pub struct Seen {
+    pub armor_ready: i32,
+    pub armor_updated: i32,
+    pub redis_ready: i32,
+    pub redis_pods: i32,
+    pub conditions: Value,
+    pub pods: Vec<PodState>,
+    pub replicas: Option<BTreeMap<String, Replica>>,
+    pub default_class: Option<bool>,
+    pub exporter_ready: i32,
+    pub exporter_conditions: Value,
+    pub exporters: Option<BTreeMap<String, exporter::Replica>>,
+    pub pod_monitors_served: bool,
+    pub errors: Vec<ApplyError>,
+    pub at: i64,
 }
 
-fn healthy() -> Seen {
+pub fn healthy() -> Seen {
     Seen {
         armor_ready: 2,
         armor_updated: 2,
@@ -93,7 +93,7 @@ fn pod(component: &str, trouble: (&str, &str)) -> PodState {
 const EXTERNAL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas: 2}, auth: {anonymous: true}, redis: {external: {urlSecretRef: {name: r, key: u}}}}\n---\nkind: Secret\nmetadata: {name: r}\nstringData: {u: 'redis://r.example.com'}";
 
 /// One round of the real status code; the second value is the timer.
-fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
+pub fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
     round_of(POOL, previous, seen)
 }
 
