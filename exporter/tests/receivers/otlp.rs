@@ -44,7 +44,7 @@ service:
 
     /// How it is reached by each protocol.
     fn destinations(&self) -> [(&'static str, Arc<dyn Platform>); 2] {
-        [("http", otlp("http", self.http, "")), ("grpc", otlp("grpc", self.grpc, ""))]
+        [("Http", otlp("Http", self.http, "")), ("Grpc", otlp("Grpc", self.grpc, ""))]
     }
 }
 
@@ -149,6 +149,6 @@ async fn collector_decodes_every_value_of_every_record() {
 #[tokio::test]
 async fn url_that_is_not_that_of_logs_is_a_wrong_configuration() {
     let collector = Collector::start().await;
-    let destination = otlp("http", collector.http, "/v1/nothing");
+    let destination = otlp("Http", collector.http, "/v1/nothing");
     assert_eq!(words(&send(&*destination, &cases(0)[..2]).await), ["config http-404 url"]);
 }
