@@ -112,6 +112,10 @@ sumologic sumo_logic/request.txt .[0]
 webhook webhook/request.txt .[0] | .data |= .[:1]
 END
 
+while IFS= read -r message; do
+  if grep -qxF -- "$message" exporter/tests/golden/syslog/tool_call.blocked.*.txt; then ok; else not_ok "docs/siem/syslog.md shows another message than exporter/tests/golden/syslog"; fi
+done < <(grep '^<' docs/siem/syslog.md)
+
 while IFS=: read -r file link; do
   target=${link#*](}
   target=${target%)}
