@@ -197,7 +197,7 @@ fn an_export_is_applied_tested_broken_healed_changed_and_removed() -> Result<()>
 
     // Calls arrive, and so does what the operator did.
     call(&ns, "prod", "tickets__echo", r#"{"text":"planted-argument-of-a-call"}"#, None)?;
-    receiver.waits_for("the call", |events| calls_of(events, "tickets__echo") == 1)?;
+    receiver.waits_for("the call", |events| calls_of(events, "echo") == 1)?;
     receiver.waits_for("events of the operator", |events| {
         events.iter().any(|event| event["component.name"] == "operator" && event["event"] == "component_lifecycle")
     })?;
@@ -215,7 +215,7 @@ fn an_export_is_applied_tested_broken_healed_changed_and_removed() -> Result<()>
     call(&ns, "prod", "tickets__echo", r#"{"text":"while the SIEM refuses"}"#, None)?;
     receiver.answer(200);
     receiver.waits_for("what was held", |events| {
-        calls_of(events, "tickets__add") == 1 && calls_of(events, "tickets__echo") == 2
+        calls_of(events, "add") == 1 && calls_of(events, "echo") == 2
     })?;
     ns.condition("siemexport", "soc", ("Delivering", "True", ""), 90)?;
 
@@ -228,7 +228,7 @@ fn an_export_is_applied_tested_broken_healed_changed_and_removed() -> Result<()>
     ns.apply(&export("broken", &missing))?;
     ns.condition("siemexport", "broken", ("ResolvedRefs", "False", "SecretNotFound"), 30)?;
     call(&ns, "prod", "tickets__echo", r#"{"text":"again"}"#, None)?;
-    receiver.waits_for("the third call", |events| calls_of(events, "tickets__echo") == 3)?;
+    receiver.waits_for("the third call", |events| calls_of(events, "echo") == 3)?;
     ensure!(destination(&ns, "soc", "hook")?["state"] == "Delivering");
 
     // Without an export there is no exporter, and the pool is as it was.
@@ -282,7 +282,7 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
     becomes(&ns, "soc", "hook", "Retrying")?;
     receiver.answer(200);
     receiver.waits_for("everything", |events| {
-        calls_of(events, "tickets__echo") >= 2 && events.iter().any(|event| event["event"] == "auth_denied")
+        calls_of(events, "echo") >= 2 && events.iter().any(|event| event["event"] == "auth_denied")
     })?;
 
     let mut places = vec![
