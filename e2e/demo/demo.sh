@@ -179,6 +179,8 @@ show_export() {
 }
 
 next_steps() {
+  local watch="kubectl -n $namespace logs -f deployment/audited-exporter"
+  if [ "$cluster" = local ]; then watch="tail -f $state/siem/syslog.received"; fi
   printf '\nDone in %s s. What to try next:\n\n' "$SECONDS"
   if [ "$cluster" = local ]; then echo "  export KUBECONFIG=$KUBECONFIG PATH=${PATH%%:*}:\$PATH"; fi
   cat <<EOF
@@ -186,7 +188,8 @@ next_steps() {
   kubectl -n $namespace describe pool open
   kubectl -n $namespace scale pool open --replicas=3
   kubectl -n $namespace apply -f examples/07-tools-allow-deny.yaml     # then list the tools again
-  kubectl -n $namespace delete mcpserver greeter                        # its tools go from the list$(if [ "$cluster" = local ]; then printf '\n  tail -f %s     # events as they come' "$state/siem/syslog.received"; fi)
+  kubectl -n $namespace delete mcpserver greeter                        # its tools go from the list
+  $watch     # events as they come
 
   # Your own MCP client, at http://127.0.0.1:8080/mcp:
   kubectl -n $namespace port-forward service/open-armor 8080:80

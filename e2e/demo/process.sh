@@ -12,16 +12,19 @@ process_runs() { # RECORD; sets pid
   [ -r "$1" ] && read -r pid started < "$1" && [ -n "$started" ] && [ "$(process_start_time "$pid")" = "$started" ]
 }
 
+process_listens() { (exec 3<> "/dev/tcp/$1/$2") 2>/dev/null; } # ADDRESS PORT
+
 # Starts a process, unless it runs, and waits until it listens. Its output goes to a file beside the record.
 process_start() { # RECORD ADDRESS PORT COMMAND...
   local record=$1 address=$2 port=$3 log=${1%.pid}.log deadline=$((SECONDS + 20))
   shift 3
   if ! process_runs "$record"; then
+    if process_listens "$address" "$port"; then echo "something else listens on $address:$port" >&2; return 1; fi
     setsid "$@" > "$log" 2>&1 < /dev/null &
     pid=$!
     echo "$pid $(process_start_time "$pid")" > "$record"
   fi
-  until (exec 3<> "/dev/tcp/$address/$port") 2>/dev/null; do
+  until process_listens "$address" "$port"; do
     if ! process_runs "$record" || [ "$SECONDS" -ge "$deadline" ]; then
       cat "$log" >&2
       echo "nothing listens on $address:$port" >&2

@@ -28,7 +28,7 @@ records() {
         | {event: (.eventName | ltrimstr("ai_gateway.")), test: $a["ai_gateway.test_id"], show: {
           time: (($ms / 1000 | floor | todate[11:19]) + "." + ($ms % 1000 + 1000 | tostring[1:])),
           SeverityText: .severityText, EventName: .eventName, "user.email": $a["user.email"],
-          "server.address": $a["server.address"], "gen_ai.tool.name": $a["gen_ai.tool.name"], status: $a["ai_gateway.status"],
+          "server.address": $a["server.address"], "gen_ai.tool.name": $a["gen_ai.tool.name"], "ai_gateway.status": $a["ai_gateway.status"],
           "failure, cause": ($a["ai_gateway.auth_failure"] // $a["ai_gateway.route_cause"] // $a["gen_ai.guardrail.verdict.reason"])}}' "$source"
       ;;
     stdout)
