@@ -214,14 +214,12 @@ fn an_export_is_applied_tested_broken_healed_changed_and_removed() -> Result<()>
     // A tool call does not notice.
     call(&ns, "prod", "tickets__echo", r#"{"text":"while the SIEM refuses"}"#, None)?;
     receiver.answer(200);
-    receiver.waits_for("what was held", |events| {
-        calls_of(events, "add") == 1 && calls_of(events, "echo") == 2
-    })?;
+    receiver.waits_for("what was held", |events| calls_of(events, "add") == 1 && calls_of(events, "echo") == 2)?;
     ns.condition("siemexport", "soc", ("Delivering", "True", ""), 90)?;
 
     // A second destination and a second export that are wrong cost the good one nothing.
-    let wrong = json!({"name": "wrong", "splunk": {"url": "https://splunk.example.com:8088", "index": "Main Index",
-        "tokenSecretRef": {"name": "hook", "key": "secret"}}});
+    let wrong = json!({"name": "wrong", "splunk": {"url": "https://splunk.example.com:8088",
+        "tokenSecretRef": {"name": "hook", "key": "no-such-key"}}});
     ns.apply(&export("soc", &json!([hook(&ns, "hook", &receiver), wrong])))?;
     becomes(&ns, "soc", "wrong", "Invalid")?;
     let missing = json!([{"name": "dd", "datadog": {"apiKeySecretRef": {"name": "no-such-secret", "key": "k"}}}]);
