@@ -263,6 +263,21 @@ impl Stream {
         Ok(())
     }
 
+    /// Whether a flag is set: see [`Stream::flag`].
+    ///
+    /// # Errors
+    /// [`StreamError`]
+    pub async fn is_flagged(&mut self, destination: &str, name: &str) -> Result<bool, StreamError> {
+        let keys = [self.keys.state(destination)];
+        let set: u64 = self
+            .link
+            .run("reading a flag", script!("flagged"), &[&keys[0]], |call| {
+                call.arg(name);
+            })
+            .await?;
+        Ok(set == 1)
+    }
+
     /// Counts events that no route of an export took. Gives how many there were in all.
     ///
     /// # Errors

@@ -64,8 +64,13 @@ impl Batch {
         for item in self.items {
             let verdict = next();
             // An event that is dropped is dropped alone: how many in a row says what is wrong.
-            let alone = matches!(verdict, Verdict::Drop { .. } | Verdict::Split { .. });
-            match parts.iter_mut().find(|(known, _)| !alone && *known == verdict) {
+            let known = match verdict {
+                Verdict::Drop { .. } | Verdict::Split { .. } => None,
+                // One that was taken ends such a row.
+                Verdict::Delivered => parts.last_mut().filter(|(known, _)| *known == verdict),
+                _ => parts.iter_mut().find(|(known, _)| *known == verdict),
+            };
+            match known {
                 Some((_, part)) => part.items.push(item),
                 None => parts.push((verdict, Self { items: vec![item] })),
             }
@@ -96,14 +101,20 @@ impl Waiting {
         Self { events: events.max(1), bytes, span, flush, groups: BTreeMap::new(), ids: HashSet::new() }
     }
 
-    /// Adds one.
-    pub fn push(&mut self, item: Item, now: Instant) {
+    /// Adds one, unless it is there. Gives whether it was added.
+    pub fn push(&mut self, item: Item, now: Instant) -> bool {
         if !self.ids.insert(item.id.clone()) {
-            return;
+            return false;
         }
         let group = self.groups.entry(item.shaped.group.clone()).or_default();
         group.bytes += item.shaped.bytes.len();
         group.items.push_back((now, item));
+        true
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
     }
 
     /// Forgets all of them.
