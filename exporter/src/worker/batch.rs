@@ -64,13 +64,8 @@ impl Batch {
         for item in self.items {
             let verdict = next();
             // An event that is dropped is dropped alone: how many in a row says what is wrong.
-            let known = match verdict {
-                Verdict::Drop { .. } | Verdict::Split { .. } => None,
-                // One that was taken ends such a row.
-                Verdict::Delivered => parts.last_mut().filter(|(known, _)| *known == verdict),
-                _ => parts.iter_mut().find(|(known, _)| *known == verdict),
-            };
-            match known {
+            let alone = matches!(verdict, Verdict::Drop { .. } | Verdict::Split { .. });
+            match parts.iter_mut().find(|(known, _)| !alone && *known == verdict) {
                 Some((_, part)) => part.items.push(item),
                 None => parts.push((verdict, Self { items: vec![item] })),
             }

@@ -498,9 +498,15 @@ impl Worker {
             Outcome::Each(verdicts) => {
                 // A platform that says less than it was asked for has not said that it took the rest.
                 let missing = Verdict::Retry { code: Code::fixed("no-verdict"), after: None };
+                // A platform that took others of the same request is set up rightly: these are no row of refusals. Some say
+                // only how many they refused, so that sending one of them again would be another's repeat.
+                let mixed = verdicts.contains(&Verdict::Delivered);
                 let mut verdicts = verdicts.into_iter();
                 for (verdict, part) in batch.divided(|| verdicts.next().unwrap_or_else(|| missing.clone())) {
-                    self.judge_all(part, verdict, now);
+                    match verdict {
+                        Verdict::Drop { code } if mixed => self.bury(part, &code, DroppedCause::Rejected),
+                        verdict => self.judge_all(part, verdict, now),
+                    }
                 }
             }
         }
