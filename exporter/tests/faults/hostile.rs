@@ -114,6 +114,8 @@ async fn receivers_that_mean_harm_cost_the_others_nothing_and_no_memory() {
         ("bomb", Harm::Bomb, "Retrying"),
     ];
     let mut destinations = vec![hook("good", &good.url)];
+    // Of a busy machine nothing is to be sent twice.
+    destinations[0]["delivery"]["timeout"] = json!("60s");
     for (name, harm, _) in harms {
         destinations.push(hook(name, &start(harm).await));
     }
@@ -140,5 +142,4 @@ async fn receivers_that_mean_harm_cost_the_others_nothing_and_no_memory() {
     assert_eq!(exporter.destination("soc/redirect").await["lastErrorCode"], json!("http-307"));
     let peak = peak_kib(exporter.process_id());
     assert!(peak < MOST_KIB, "{peak} KiB");
-    eprintln!("peak: {peak} KiB");
 }
