@@ -48,7 +48,8 @@ async fn start(harm: Harm) -> String {
 impl Harm {
     async fn answer(self, socket: &mut TcpStream) -> std::io::Result<()> {
         let mut request = [0; 4096];
-        socket.read(&mut request).await?;
+        // The rest of it is of no interest.
+        let _some = socket.read(&mut request).await?;
         match self {
             Self::Silent => std::future::pending().await,
             Self::Slow => {
