@@ -34,7 +34,7 @@ pub enum StatusError {
 
 type Written = (u64, Arc<dyn Any + Send + Sync>);
 
-/// Writes the status of Pools and McpServers.
+/// Writes the status of Pools, McpServers and SiemExports.
 #[derive(Clone)]
 pub struct StatusWriter {
     client: Client,
