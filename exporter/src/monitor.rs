@@ -156,19 +156,19 @@ impl Monitor {
     async fn risk(&self, stream: &mut Stream, id: &str, waiting: u64, room: u64) -> Result<(), StreamError> {
         let share = |percent: u64| room / 100 * percent;
         if waiting >= share(AT_RISK_PERCENT) && room > 0 {
-            if stream.flag(id, AT_RISK, true).await?
+            if stream.flag(id, AT_RISK, true, Duration::ZERO).await?
                 && let Some(destination) = Text::new(id)
             {
                 tracing::warn!(destination = id, "what waits for the destination fills most of the stream");
                 let said = self.voice.say(stream, Body::BacklogAtRisk(BacklogAtRisk { destination })).await;
                 if said.is_err() {
                     // So that it is told later.
-                    let _ = stream.flag(id, AT_RISK, false).await;
+                    let _ = stream.flag(id, AT_RISK, false, Duration::ZERO).await;
                 }
                 said?;
             }
         } else if waiting < share(SAFE_PERCENT) {
-            stream.flag(id, AT_RISK, false).await?;
+            stream.flag(id, AT_RISK, false, Duration::ZERO).await?;
         }
         Ok(())
     }

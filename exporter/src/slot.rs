@@ -202,13 +202,13 @@ async fn say_once(
     failing: bool,
     body: Body,
 ) -> Result<(), StreamError> {
-    if !stream.flag(id, FAILING, failing).await? {
+    if !stream.flag(id, FAILING, failing, FAILING_AFTER).await? {
         return Ok(());
     }
     let said = shared.voice.say(stream, body).await;
     if said.is_err() {
         // So that it is told later. A Redis that takes neither is one that will have forgotten more than this.
-        let _ = stream.flag(id, FAILING, !failing).await;
+        let _ = stream.flag(id, FAILING, !failing, Duration::ZERO).await;
     }
     said
 }
@@ -272,7 +272,7 @@ async fn tell(
                 _ if failing_since.get_or_insert_with(Instant::now).elapsed() < FAILING_AFTER => {}
                 _ if failure_told => {
                     if !stream.is_flagged(&entry.id, FAILING).await? {
-                        // Another replica has told that it recovered: this one soon tries again.
+                        // Another replica has told that it recovered, perhaps just now: this one tries again before long.
                         failing_since = None;
                         failure_told = false;
                     }

@@ -28,7 +28,7 @@ async fn replica_that_is_frozen_past_its_lease_sends_nothing_that_another_has_cl
     let to_b = Receiver::start(|_, _| Answer::status(200)).await;
     let exports = |url: &str| {
         let mut destination = hook("one", url);
-        destination["delivery"]["timeout"] = json!("120s");
+        destination["delivery"]["timeout"] = json!("60s");
         soc(json!([destination]))
     };
     let a = Exporter::start(&redis, "a", exports(&to_a.url)).await;
