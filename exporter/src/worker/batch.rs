@@ -96,14 +96,20 @@ impl Waiting {
         Self { events: events.max(1), bytes, span, flush, groups: BTreeMap::new(), ids: HashSet::new() }
     }
 
-    /// Adds one.
-    pub fn push(&mut self, item: Item, now: Instant) {
+    /// Adds one, unless it is there. Gives whether it was added.
+    pub fn push(&mut self, item: Item, now: Instant) -> bool {
         if !self.ids.insert(item.id.clone()) {
-            return;
+            return false;
         }
         let group = self.groups.entry(item.shaped.group.clone()).or_default();
         group.bytes += item.shaped.bytes.len();
         group.items.push_back((now, item));
+        true
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
     }
 
     /// Forgets all of them.
