@@ -23,7 +23,7 @@ build: ## Build every binary in release mode
 	cargo build --workspace --release --locked
 
 .PHONY: generate
-generate: ## Write the generated files: CRDs, event schema and samples, reference of events and fields, chart copies
+generate: ## Write the generated files: CRDs, event schema and samples, references, chart copies, content for SIEMs
 	@$(MAKE) -s --no-print-directory generate-into OUT=.
 
 # One recipe for writing and for checking, so that the two can not differ.
@@ -33,12 +33,15 @@ generate-into:
 	@cargo run -q --locked -p events --example generate -- $(OUT)/events >/dev/null
 	@cargo run -q --locked -p exporter --example fields -- $(OUT)/docs/reference
 	@charts/sync-crds.sh $(OUT)/charts/ai-gateway-operator-crds/templates
+	@cargo run -q --locked -p exporter --example content -- $(OUT)/content
 
 .PHONY: packages
 packages: cluster-packages ## Install the missing Debian packages that the cluster and the tests need (root)
 	@missing=(); \
-	for program in jq shellcheck; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
+	for program in jq shellcheck file; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
+	command -v java >/dev/null || missing+=(openjdk-17-jre-headless); \
+	command -v mvn >/dev/null || missing+=(maven); \
 	if [ "$${#missing[@]}" -gt 0 ]; then \
 	  echo "installing $${missing[*]}"; \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends "$${missing[@]}" >/dev/null; \
@@ -55,7 +58,7 @@ PROFILE ?= release
 .PHONY: images
 images: ## Build the images of the local cluster (PROFILE=release or debug)
 	@quiet=-q; if [ -t 2 ]; then quiet=; fi; \
-	cargo build $$quiet $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor
+	cargo build $$quiet $(if $(filter release,$(PROFILE)),--release) --locked -p operator -p armor -p exporter
 	@PROFILE=$(PROFILE) e2e/images/build.sh >/dev/null
 
 .PHONY: demo
@@ -71,6 +74,7 @@ check: ## Format, lints, dependency rules, generated files, charts, shell script
 	@$(STAGE) "cargo fmt" cargo fmt --all --check
 	@$(STAGE) "shellcheck" shellcheck $(SCRIPTS)
 	@$(STAGE) "cargo clippy" cargo clippy -q --workspace --all-targets --locked -- -D warnings
+	@$(STAGE) "cargo clippy, SIEM receivers" cargo clippy -q -p exporter --test receivers --locked -- -D warnings
 	@$(STAGE) "generated files" $(MAKE) -s --no-print-directory check-generated
 	@if [ -x $(CARGO_DENY) ]; then \
 	  $(STAGE) "cargo deny" $(CARGO_DENY) --log-level error --locked check bans licenses sources; \
@@ -78,6 +82,7 @@ check: ## Format, lints, dependency rules, generated files, charts, shell script
 	  printf '\n=== cargo deny: NOT RUN, because it is not installed: make cargo-deny\n'; \
 	fi
 	@$(STAGE) "charts" charts/test.sh
+	@$(STAGE) "content for SIEMs" content/test.sh
 	@$(STAGE) "documents" docs/test.sh
 	@$(STAGE) "local cluster's program" $(MAKE) -s --no-print-directory cluster-test
 
@@ -92,12 +97,17 @@ check-generated:
 	if [ "$$stale" -ne 0 ]; then echo "generated files are stale: run 'make generate' and commit the difference" >&2; exit 1; fi
 
 .PHONY: test
-test: packages check test-unit test-interop test-conformance test-e2e ## Everything: check, unit tests, protocol peers, conformance, e2e on a real cluster
+test: packages check test-unit test-receivers test-interop test-conformance test-e2e ## Everything: check, unit tests, SIEM receivers, protocol peers, conformance, e2e on a real cluster
 
 .PHONY: test-unit
 test-unit: packages ## Tests that need no cluster: unit, golden, and Armor with official clients, servers and a real Redis
 	@$(STAGE) "protocol peers" armor/tests/peers/setup.sh
 	@$(STAGE) "unit tests" cargo test -q --workspace --exclude e2e --locked
+
+.PHONY: test-receivers
+test-receivers: packages ## The exporter's destinations against real receivers: rsyslog, OpenSearch, a Collector ...
+	@$(STAGE) "SIEM receivers' programs" exporter/tests/receivers/setup.sh
+	@$(STAGE) "SIEM receivers" cargo test -q --locked -p exporter --test receivers
 
 .PHONY: test-interop
 test-interop: packages ## Official clients of every line through one Armor with API keys

@@ -31,7 +31,7 @@ case $action in
       kubectl --kubeconfig "$admin" create namespace "$namespace"
       kubectl --kubeconfig "$admin" create namespace bench
       kubectl --kubeconfig "$admin" apply --server-side -f crds/yaml -f bench/flow-schemas.yaml
-      kubectl --kubeconfig "$admin" wait --for condition=Established --timeout 30s crd/pools.aigateway.dev crd/mcpservers.aigateway.dev
+      kubectl --kubeconfig "$admin" wait --for condition=Established --timeout 30s crd/pools.aigateway.dev crd/mcpservers.aigateway.dev crd/siemexports.aigateway.dev
       # The permissions of the chart, so that the authorizer has the same work as on a user's cluster.
       helm template ai-gateway-operator charts/ai-gateway-operator --namespace "$namespace" \
         --show-only templates/rbac.yaml --show-only templates/serviceaccount.yaml |

@@ -3,7 +3,7 @@
 # object. No other operator may run there, and no Pool be
 # there: it removes the definitions at the end.
 #
-#   charts/test-cluster.sh     environment: OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE
+#   charts/test-cluster.sh     environment: OPERATOR_IMAGE, ARMOR_IMAGE, EXPORTER_IMAGE, REDIS_IMAGE
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export OPERATOR_NAMESPACE=chart-test-system

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Lints the charts, compares what they render with charts/tests/golden, and checks that wrong values are refused
-# with the name of the wrong one.
+# with the name of the wrong one. Then the rules and the dashboard.
 #
 #   charts/test.sh             compare
 #   UPDATE=1 charts/test.sh    write the golden files anew, to be read as a diff
 #   HELM=/path/to/helm         another Helm than the one that `make cluster-tools` names
+#   PROMTOOL=/path/to/promtool another promtool than the one that charts/promtool/promtool.sh builds
+#
+# Rules for Prometheus and the dashboard are tested as the plain files that they are: charts/test-monitoring.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,6 +76,8 @@ done
 if output=$(grep -nE 'repository: *"?[a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]+)?/' "$operator/values.yaml"); then
   not_ok "a default repository names a registry host" "$output"
 else ok; fi
+
+if charts/test-monitoring.sh; then ok; else not_ok "the rules or the dashboard"; fi
 
 echo "charts: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -9,10 +9,10 @@ ok() { passed=$((passed + 1)); }
 not_ok() { failed=$((failed + 1)); echo "FAILED: $1" >&2; }
 
 # Everything in capitals-in-the-middle between quotes in these places is a reason, apart from the words below.
-sources=(operator/src/pool operator/src/mcp_server operator/src/world/material.rs operator/src/world/pods.rs operator/src/child/apply.rs operator/src/conditions.rs)
+sources=(operator/src/pool operator/src/mcp_server operator/src/siem_export operator/src/world/material.rs operator/src/world/pods.rs operator/src/child/apply.rs operator/src/conditions.rs)
 # Condition types, kinds, fields of Kubernetes, kubelet's words and metric labels.
-others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
-|Armor|Redis|HTTP|TCP|McpServer|Pool|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget
+others='Accepted|ResolvedRefs|RedisReady|ArmorReady|ExporterReady|ConfigInSync|AuthorizationOpen|Programmed|Ready|Workload
+|Armor|Redis|Exporter|HTTP|TCP|McpServer|Pool|SiemExport|Sent|Stored|Secret|ConfigMap|ServiceAccount|Service|StatefulSet|Deployment|NetworkPolicy|PodDisruptionBudget|PodMonitor
 |PersistentVolumeClaim|PodScheduled|ReplicaFailure|ProgressDeadlineExceeded|ImagePullBackOff|ErrImagePull|InvalidImageName|ErrImageNeverPull
 |CrashLoopBackOff|CreateContainerConfigError|CreateContainerError|RunContainerError
 |RollingUpdate|AlwaysAllow|Parallel|OnRootMismatch|RuntimeDefault|ReadWriteOnce|Filesystem|Delete|Retain|Opaque|Ingress|ClusterIP
@@ -39,6 +39,18 @@ ai_gateway_operator operator/src/metrics.rs
 armor armor/src/metrics.rs
 armor_audit armor/src/audit/metrics.rs
 END
+# And each documented one of the operator and of Armor is registered.
+while read -r name; do
+  short=${name#ai_gateway_operator_}
+  short=${short#armor_}
+  short=${short#audit_}
+  if cat operator/src/metrics.rs armor/src/metrics.rs armor/src/audit/metrics.rs | tr '\n' ' ' | grep -qE "register\\( *\"${short%_total}\""; then ok; else
+    not_ok "docs/reference/metrics.md explains $name, which no code registers"
+  fi
+done < <(
+  # shellcheck disable=SC2016 # the backticks are Markdown's
+  sed -n 's/^| `\(\(ai_gateway_operator\|armor\)_[a-z_]*\)` |.*/\1/p' docs/reference/metrics.md
+)
 
 # Each destination's page explains every field of its block and every code that its answers can give; the README those of all.
 fixed_codes() {

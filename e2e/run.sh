@@ -21,7 +21,7 @@ finish() {
   result=$?
   trap - EXIT
   if [ "$result" -ne 0 ]; then
-    kubectl get pools,mcpservers --all-namespaces -o wide || true
+    kubectl get pools,mcpservers,siemexports --all-namespaces -o wide || true
     kubectl logs --namespace ai-gateway-system -l app=ai-gateway-operator --tail 50 || true
   fi >&2
   if [ "${KEEP:-}" = 1 ]; then e2e/cluster/clusterctl status || true; else .ci/stage "cluster down" "$0" --down || result=1; fi

@@ -6,6 +6,7 @@
 pub mod common;
 pub mod mcp_server;
 pub mod pool;
+pub mod siem_export;
 pub mod status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -13,13 +14,14 @@ use kube::CustomResourceExt;
 
 pub use mcp_server::{McpServer, McpServerSpec};
 pub use pool::{Pool, PoolSpec};
+pub use siem_export::{SiemExport, SiemExportSpec};
 
 /// API group of every kind here.
 pub const GROUP: &str = "aigateway.dev";
 
 /// Every CustomResourceDefinition, in the order in which they are installed.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![Pool::crd(), McpServer::crd()]
+    vec![Pool::crd(), McpServer::crd(), SiemExport::crd()]
 }
 
 /// A CustomResourceDefinition as the YAML that is committed under `crds/yaml/`.

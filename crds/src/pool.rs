@@ -61,6 +61,12 @@ pub struct PoolSpec {
     /// The audit trail.
     #[serde(default)]
     pub audit: Audit,
+    /// What delivers the audit trail to SIEMs; it runs where a SiemExport selects the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exporter: Option<ExporterSpec>,
+    /// How the pool's Pods are monitored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// NetworkPolicies of the pool.
     #[serde(default)]
     pub network_policy: NetworkPolicySettings,
@@ -286,6 +292,11 @@ pub struct Audit {
     /// Key of the keyed hashes. Default: a random one that the operator makes for the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_key_secret_ref: Option<SecretKeyRef>,
+    /// How long delivered events stay readable in the stream, 0s to 168h. Default: 1h. It takes no more room than `streamMaxBytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]+(s|m|h)$') && duration(self) <= duration('168h')").message("spec.audit.retain: write a duration from 0s to 168h, such as 30m or 1h"))]
+    pub retain: Option<String>,
 }
 
 /// What an audit event says of a call's arguments.
@@ -298,6 +309,59 @@ pub enum AuditParameters {
     Names,
     /// Nothing.
     None,
+}
+
+/// The exporter's Deployment.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.serviceAccountName) && has(self.pod) && has(self.pod.serviceAccountName))").message("spec.exporter: set serviceAccountName here or in spec.exporter.pod, not in both"),
+)]
+pub struct ExporterSpec {
+    /// Image of the exporter. Default: the one that was released with the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Number of replicas, 0 to 10. Default: 1. Each delivers for every destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10))]
+    pub replicas: Option<i32>,
+    /// Compute resources. Default: requests of 50m CPU and 64Mi, a limit of 256Mi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Settings of the Pods.
+    #[serde(default)]
+    pub pod: PodSettings,
+    /// An existing ServiceAccount, for clouds that know Pods by it (IRSA, workload identity). Default: one that the
+    /// operator makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+    /// HTTP proxy for destinations that speak HTTP, such as `http://proxy.corp.svc:3128`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && self.matches('^http://[^/?#@]+/?$')").message("spec.exporter.proxy: write the URL of an HTTP proxy without user name and path, such as http://proxy.corp.svc:3128"))]
+    pub proxy: Option<String>,
+    /// How much the exporter logs. Default: `info`.
+    #[serde(default)]
+    pub log_level: LogLevel,
+}
+
+impl ExporterSpec {
+    /// The ServiceAccount that the user names, in either place.
+    pub fn service_account(&self) -> Option<&str> {
+        self.service_account_name.as_deref().or(self.pod.service_account_name.as_deref())
+    }
+}
+
+/// How the pool's Pods are monitored.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// True: a PodMonitor of the Prometheus operator for the gateways, and one for the exporter. Default: false. A
+    /// NetworkPolicy of yours must let Prometheus reach ports 9090 and 9091.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pod_monitor: bool,
 }
 
 /// NetworkPolicies of the pool. They need a network plugin that enforces them.
@@ -361,7 +425,7 @@ pub struct PoolStatus {
     /// Hash of the configuration that Armor should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
-    /// Accepted, ResolvedRefs, RedisReady, ArmorReady, ConfigInSync, AuthorizationOpen, Ready.
+    /// Accepted, ResolvedRefs, RedisReady, ArmorReady, ExporterReady, ConfigInSync, AuthorizationOpen, Monitored, Ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

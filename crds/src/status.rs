@@ -32,7 +32,7 @@ pub struct Condition {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Component {
-    /// `armor` or `redis`.
+    /// `armor`, `redis` or `exporter`.
     pub name: String,
     /// Pods that should run.
     pub desired: i32,

@@ -6,7 +6,7 @@
 #
 # CLUSTER=local (default)   starts a one-node Kubernetes on this machine
 # CLUSTER=current           uses the current kubeconfig context, where it installs the charts and the examples only. The cluster
-#                           must be able to pull OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE and EXAMPLE_MCP_IMAGE. The remote
+#                           must be able to pull OPERATOR_IMAGE, ARMOR_IMAGE, EXPORTER_IMAGE, REDIS_IMAGE and EXAMPLE_MCP_IMAGE. The remote
 #                           server is left out unless REMOTE_URL names one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,14 +27,15 @@ need() { command -v "$1" >/dev/null || fail "$1 is not on the PATH; $2"; }
 case $cluster in
   local)
     export OPERATOR_IMAGE=localhost/ai-gateway-operator:dev ARMOR_IMAGE=localhost/armor:dev
-    export REDIS_IMAGE=localhost/redis:dev EXAMPLE_MCP_IMAGE=localhost/example-mcp:dev
+    export EXPORTER_IMAGE=localhost/exporter:dev REDIS_IMAGE=localhost/redis:dev EXAMPLE_MCP_IMAGE=localhost/example-mcp:dev
     ;;
   current)
     : "${OPERATOR_IMAGE:=aigateway/operator:$(sed -n 's/^appVersion: //p' charts/ai-gateway-operator/Chart.yaml)}"
     : "${ARMOR_IMAGE:=aigateway/armor:$(sed -n 's/^appVersion: //p' charts/ai-gateway-operator/Chart.yaml)}"
+    : "${EXPORTER_IMAGE:=aigateway/exporter:$(sed -n 's/^appVersion: //p' charts/ai-gateway-operator/Chart.yaml)}"
     : "${REDIS_IMAGE:=redis:7.2}"
     : "${EXAMPLE_MCP_IMAGE:=aigateway/example-mcp:latest}"
-    export OPERATOR_IMAGE ARMOR_IMAGE REDIS_IMAGE EXAMPLE_MCP_IMAGE
+    export OPERATOR_IMAGE ARMOR_IMAGE EXPORTER_IMAGE REDIS_IMAGE EXAMPLE_MCP_IMAGE
     ;;
   *) fail "CLUSTER is '$cluster'; use local or current" ;;
 esac

@@ -3,7 +3,8 @@
 #
 #   install.sh [HELM-ARGUMENTS...]     for the chart of the operator
 #
-# Environment: OPERATOR_NAMESPACE, OPERATOR_IMAGE, ARMOR_IMAGE, REDIS_IMAGE (default: those of the local cluster).
+# Environment: OPERATOR_NAMESPACE, OPERATOR_IMAGE, ARMOR_IMAGE, EXPORTER_IMAGE, REDIS_IMAGE (default:
+# those of the local cluster).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 system=${OPERATOR_NAMESPACE:-ai-gateway-system}
@@ -38,5 +39,6 @@ install ai-gateway-operator \
   --set-string "podAnnotations.image-content=${key:-unknown}" \
   --set "$(image operator "${OPERATOR_IMAGE:-localhost/ai-gateway-operator:dev}")" \
   --set "$(image armor "${ARMOR_IMAGE:-localhost/armor:dev}")" \
+  --set "$(image exporter "${EXPORTER_IMAGE:-localhost/exporter:dev}")" \
   --set "$(image redis "${REDIS_IMAGE:-localhost/redis:dev}")" \
   "$@"

@@ -6,7 +6,7 @@
 #   build.sh [IMAGE...]     build these, or all
 #   build.sh --list         print the archives that are there
 #
-# PROFILE (default release) chooses target/PROFILE for the operator and Armor.
+# PROFILE (default release) chooses target/PROFILE for the operator, Armor and the exporter.
 #
 # shellcheck disable=SC2034 # the settings of each image are read by name, in build()
 set -euo pipefail
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ai-gateway-operator
 archives=$cache/images
 target=${CARGO_TARGET_DIR:-$here/../../target}/${PROFILE:-release}
-all=(pause redis operator armor example-mcp)
+all=(pause redis operator armor exporter example-mcp)
 
 say() { echo "$*" >&2; }
 fail() { say "build.sh: $*"; exit 1; }
@@ -77,6 +77,11 @@ fill_armor() { skeleton "$1"; binary "$1" "$target/armor" /usr/local/bin/armor; 
 reference_armor=localhost/armor:dev
 entrypoint_armor='["/usr/local/bin/armor"]'
 
+inputs_exporter() { cat "$target/exporter"; }
+fill_exporter() { skeleton "$1"; binary "$1" "$target/exporter" /usr/local/bin/exporter; }
+reference_exporter=localhost/exporter:dev
+entrypoint_exporter='["/usr/local/bin/exporter"]'
+
 inputs_example_mcp() { cat "$here"/example-mcp/*; /usr/bin/python3 --version; }
 fill_example_mcp() {
     local root=$1 version
@@ -107,6 +112,7 @@ build() { # IMAGE
     case $image in
         operator) [ -x "$target/ai-gateway-operator" ] || fail "no $target/ai-gateway-operator: build it with cargo first" ;;
         armor) [ -x "$target/armor" ] || fail "no $target/armor: build it with cargo first" ;;
+        exporter) [ -x "$target/exporter" ] || fail "no $target/exporter: build it with cargo first" ;;
     esac
     key=$({ cat "$here/build.sh"; "inputs_$id"; } | sha256sum | cut -d' ' -f1)
     if [ "$(cat "$archive.key" 2>/dev/null)" != "$key" ] || [ ! -e "$archive" ]; then

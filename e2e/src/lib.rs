@@ -170,7 +170,7 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // For whoever reads the failed test.
-            for args in [vec!["get", "pools,mcpservers,pods", "-o", "wide"], vec!["get", "events"]] {
+            for args in [vec!["get", "pools,mcpservers,siemexports,pods", "-o", "wide"], vec!["get", "events"]] {
                 eprintln!("{}", self.kubectl(&args).unwrap_or_else(|error| error.to_string()));
             }
         }

@@ -25,6 +25,16 @@ pub enum EventName {
     ConfigChange,
     /// Events were lost.
     EventsDropped,
+    /// A component of a pool came, became ready, failed, recovered or went.
+    ComponentLifecycle,
+    /// A component has not as many ready Pods as it should have, or has them again.
+    Scaling,
+    /// The outcome of bringing an object to its desired state changed.
+    ReconciliationComplete,
+    /// The one-word summary of a pool changed.
+    PoolPhaseChanged,
+    /// An object that makes up a pool was created, changed or deleted.
+    ResourceChanged,
     /// A destination has taken nothing for a while.
     DestinationFailing,
     /// A destination takes events again.
@@ -68,6 +78,11 @@ impl EventName {
         Self::UpstreamError,
         Self::ConfigChange,
         Self::EventsDropped,
+        Self::ComponentLifecycle,
+        Self::Scaling,
+        Self::ReconciliationComplete,
+        Self::PoolPhaseChanged,
+        Self::ResourceChanged,
         Self::DestinationFailing,
         Self::DestinationRecovered,
         Self::BacklogAtRisk,
@@ -84,6 +99,11 @@ impl EventName {
             Self::UpstreamError => "upstream_error",
             Self::ConfigChange => "config_change",
             Self::EventsDropped => "events_dropped",
+            Self::ComponentLifecycle => "component_lifecycle",
+            Self::Scaling => "scaling",
+            Self::ReconciliationComplete => "reconciliation_complete",
+            Self::PoolPhaseChanged => "pool_phase_changed",
+            Self::ResourceChanged => "resource_changed",
             Self::DestinationFailing => "destination_failing",
             Self::DestinationRecovered => "destination_recovered",
             Self::BacklogAtRisk => "backlog_at_risk",
@@ -96,6 +116,7 @@ impl EventName {
     pub const fn class(self) -> Class {
         match self {
             Self::ToolCall => Class::ToolActivity,
+            Self::ResourceChanged => Class::Audit,
             _ => Class::Operational,
         }
     }
@@ -104,10 +125,14 @@ impl EventName {
     #[must_use]
     pub const fn severities(self) -> &'static [Severity] {
         match self {
-            Self::ToolCall => &[Severity::Info, Severity::Warn],
+            Self::ToolCall | Self::ComponentLifecycle | Self::Scaling => &[Severity::Info, Severity::Warn],
+            Self::ReconciliationComplete => &[Severity::Info, Severity::Error],
+            Self::PoolPhaseChanged => &[Severity::Info, Severity::Warn, Severity::Error],
             Self::AuthDenied | Self::RouteNotFound | Self::BacklogAtRisk => &[Severity::Warn],
             Self::UpstreamError | Self::EventsDropped | Self::DestinationFailing => &[Severity::Error],
-            Self::ConfigChange | Self::DestinationRecovered | Self::TestEvent => &[Severity::Info],
+            Self::ConfigChange | Self::ResourceChanged | Self::DestinationRecovered | Self::TestEvent => {
+                &[Severity::Info]
+            }
         }
     }
 
@@ -121,6 +146,19 @@ impl EventName {
             Self::UpstreamError => &["mcp.server_name", "upstream.cause"],
             Self::ConfigChange => &["config.revision", "config.hash", "config.source"],
             Self::EventsDropped => &["dropped.count", "dropped.from", "dropped.to", "dropped.cause"],
+            Self::ComponentLifecycle => &["lifecycle.component", "lifecycle.transition"],
+            Self::Scaling => &["scaling.component", "scaling.desired", "scaling.ready"],
+            Self::ReconciliationComplete => &[
+                "reconcile.kind",
+                "reconcile.name",
+                "reconcile.created",
+                "reconcile.updated",
+                "reconcile.deleted",
+                "reconcile.unchanged",
+                "duration.total_ms",
+            ],
+            Self::PoolPhaseChanged => &["phase.to"],
+            Self::ResourceChanged => &["resource.kind", "resource.name", "resource.operation"],
             Self::DestinationFailing => &["destination.name", "destination.cause"],
             Self::DestinationRecovered | Self::BacklogAtRisk => &["destination.name"],
             Self::TestEvent => &["destination.name", "test.id"],
@@ -134,8 +172,16 @@ impl EventName {
             Self::AuthDenied | Self::RouteNotFound => (&["client.ip"], CALL_REF),
             Self::UpstreamError => (&["http.status_code"], CALL_REF),
             Self::ConfigChange => (&["config.previous"], &[]),
+            Self::ReconciliationComplete => (&["reconcile.error"], &[]),
+            Self::PoolPhaseChanged => (&["phase.from", "phase.reason"], &[]),
+            Self::ResourceChanged => (&["actor.manager"], &[]),
             Self::EventsDropped => (&["destination.name"], &[]),
-            Self::DestinationFailing | Self::DestinationRecovered | Self::BacklogAtRisk | Self::TestEvent => (&[], &[]),
+            Self::ComponentLifecycle
+            | Self::Scaling
+            | Self::DestinationFailing
+            | Self::DestinationRecovered
+            | Self::BacklogAtRisk
+            | Self::TestEvent => (&[], &[]),
         };
         own.iter().chain(shared).copied()
     }

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use ulid::Ulid;
 
 use crate::{
-    AuthDenied, BacklogAtRisk, Component, ConfigChange, DeliveriesDropped, DestinationFailing, DestinationRecovered,
-    EventName, EventsDropped, Message, Moment, Record, RouteNotFound, SCHEMA_VERSION, Severity, TestEvent, Text,
-    TextList, ToolCall, UpstreamError, cut, limits,
+    AuthDenied, BacklogAtRisk, Component, ComponentLifecycle, ConfigChange, DeliveriesDropped, DestinationFailing,
+    DestinationRecovered, EventName, EventsDropped, Message, Moment, PoolPhaseChanged, ReconciliationComplete, Record,
+    ResourceChanged, RouteNotFound, SCHEMA_VERSION, Scaling, Severity, TestEvent, Text, TextList, ToolCall,
+    UpstreamError, cut, limits,
 };
 
 /// Who speaks: the same for every event of an instance.
@@ -42,6 +43,11 @@ pub enum Body {
     UpstreamError(UpstreamError),
     ConfigChange(ConfigChange),
     EventsDropped(EventsDropped),
+    ComponentLifecycle(ComponentLifecycle),
+    Scaling(Scaling),
+    ReconciliationComplete(ReconciliationComplete),
+    PoolPhaseChanged(PoolPhaseChanged),
+    ResourceChanged(ResourceChanged),
     DeliveriesDropped(DeliveriesDropped),
     DestinationFailing(DestinationFailing),
     DestinationRecovered(DestinationRecovered),
@@ -83,6 +89,11 @@ impl Body {
             Self::RouteNotFound(_) => EventName::RouteNotFound,
             Self::UpstreamError(_) => EventName::UpstreamError,
             Self::ConfigChange(_) => EventName::ConfigChange,
+            Self::ComponentLifecycle(_) => EventName::ComponentLifecycle,
+            Self::Scaling(_) => EventName::Scaling,
+            Self::ReconciliationComplete(_) => EventName::ReconciliationComplete,
+            Self::PoolPhaseChanged(_) => EventName::PoolPhaseChanged,
+            Self::ResourceChanged(_) => EventName::ResourceChanged,
             Self::EventsDropped(_) | Self::DeliveriesDropped(_) => EventName::EventsDropped,
             Self::DestinationFailing(_) => EventName::DestinationFailing,
             Self::DestinationRecovered(_) => EventName::DestinationRecovered,
@@ -94,12 +105,18 @@ impl Body {
     const fn severity(&self) -> Severity {
         match self {
             Self::ToolCall(call) => call.outcome.severity(),
+            Self::ComponentLifecycle(event) => event.severity(),
+            Self::Scaling(event) => event.severity(),
+            Self::ReconciliationComplete(event) => event.severity(),
+            Self::PoolPhaseChanged(event) => event.severity(),
             Self::AuthDenied(_) | Self::RouteNotFound(_) | Self::BacklogAtRisk(_) => Severity::Warn,
             Self::UpstreamError(_)
             | Self::EventsDropped(_)
             | Self::DeliveriesDropped(_)
             | Self::DestinationFailing(_) => Severity::Error,
-            Self::ConfigChange(_) | Self::DestinationRecovered(_) | Self::TestEvent(_) => Severity::Info,
+            Self::ConfigChange(_) | Self::ResourceChanged(_) | Self::DestinationRecovered(_) | Self::TestEvent(_) => {
+                Severity::Info
+            }
         }
     }
 
@@ -109,8 +126,13 @@ impl Body {
             Self::AuthDenied(_) => AuthDenied::MESSAGE,
             Self::RouteNotFound(event) => event.message(),
             Self::UpstreamError(event) => event.message(),
-            Self::ConfigChange(_) => ConfigChange::MESSAGE,
+            Self::ConfigChange(event) => event.message(),
             Self::EventsDropped(event) => event.message(),
+            Self::ComponentLifecycle(event) => event.message(),
+            Self::Scaling(event) => event.message(),
+            Self::ReconciliationComplete(event) => event.message(),
+            Self::PoolPhaseChanged(event) => event.message(),
+            Self::ResourceChanged(event) => event.message(),
             Self::DeliveriesDropped(event) => event.message(),
             Self::DestinationFailing(_) => DestinationFailing::MESSAGE,
             Self::DestinationRecovered(_) => DestinationRecovered::MESSAGE,
@@ -127,6 +149,11 @@ impl Body {
             Self::UpstreamError(event) => event.fill(record),
             Self::ConfigChange(event) => event.fill(record),
             Self::EventsDropped(event) => event.fill(record),
+            Self::ComponentLifecycle(event) => event.fill(record),
+            Self::Scaling(event) => event.fill(record),
+            Self::ReconciliationComplete(event) => event.fill(record),
+            Self::PoolPhaseChanged(event) => event.fill(record),
+            Self::ResourceChanged(event) => event.fill(record),
             Self::DeliveriesDropped(event) => event.fill(record),
             Self::DestinationFailing(event) => event.fill(record),
             Self::DestinationRecovered(event) => event.fill(record),

@@ -12,6 +12,7 @@
 
 mod call;
 mod catalogue;
+mod cluster;
 mod cut;
 mod delivery;
 mod event;
@@ -25,6 +26,7 @@ mod vocabulary;
 
 pub use call::{Agent, Caller, Cost, ErrorCause, Outcome, Policy, Reason, ToolCall, User};
 pub use catalogue::EventName;
+pub use cluster::{ComponentLifecycle, PoolPhaseChanged, ReconciliationComplete, ResourceChanged, Scaling};
 pub use delivery::{BacklogAtRisk, DeliveriesDropped, DestinationFailing, DestinationRecovered, TestEvent};
 pub use event::{Body, Event, Repeat, Source};
 pub use numbers::{Millis, Moment, Usd};
@@ -32,10 +34,10 @@ pub use operational::{AuthDenied, CallRef, ConfigChange, Dropped, EventsDropped,
 pub use record::{ReadError, Record};
 pub use text::{Message, Text, TextList};
 pub use vocabulary::{
-    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, RouteCause, Severity,
-    Status, UpstreamCause,
+    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, LifecycleTransition,
+    PoolPhase, ResourceKind, ResourceOperation, RouteCause, Severity, Status, UpstreamCause,
 };
 
 /// The version of the schema that this crate writes. A new optional key raises the minor, a removed
 /// or changed one the major.
-pub const SCHEMA_VERSION: &str = "1.0.0";
+pub const SCHEMA_VERSION: &str = "1.1.0";

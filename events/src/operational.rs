@@ -108,21 +108,26 @@ impl UpstreamError {
     }
 }
 
-/// `config_change`: another configuration is in force.
+/// `config_change`: another configuration is in force, or was rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// `config.revision`: the one that is in force now.
+    /// `config.revision`: the one that is in force now; of the operator, that the gateways should run now.
     pub revision: Text,
     /// `config.previous`: the one before; absent for the first.
     pub previous: Option<Text>,
-    /// `config.hash`: a digest of what was read.
+    /// `config.hash`: a digest of what was read or rendered.
     pub hash: Text,
     /// `config.source`
     pub source: ConfigSource,
 }
 
 impl ConfigChange {
-    pub(crate) const MESSAGE: Message = Message::template("Another configuration is in force.");
+    pub(crate) const fn message(&self) -> Message {
+        Message::template(match self.source {
+            ConfigSource::Directory => "Another configuration is in force.",
+            ConfigSource::Cluster => "Another configuration was rendered for the gateways.",
+        })
+    }
 
     pub(crate) fn fill(self, record: &mut Record) {
         record.config_revision = Some(self.revision);

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::{
-    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, EventName, Message,
-    Millis, Moment, RouteCause, Severity, Status, Text, TextList, UpstreamCause, Usd, cut::Cut, limits,
+    Action, ActionReason, AuthFailure, AuthMethod, Class, Component, ConfigSource, DroppedCause, EventName,
+    LifecycleTransition, Message, Millis, Moment, PoolPhase, ResourceKind, ResourceOperation, RouteCause, Severity,
+    Status, Text, TextList, UpstreamCause, Usd, cut::Cut, limits,
 };
 
 /// Declares [`Record`] once, so that the wire name, the order, the type and the cutting of a key
@@ -171,6 +172,29 @@ record! {
         dropped_from: Moment = "dropped.from",
         dropped_to: Moment = "dropped.to",
         dropped_cause: DroppedCause = "dropped.cause",
+        lifecycle_component: Component = "lifecycle.component",
+        lifecycle_transition: LifecycleTransition = "lifecycle.transition",
+        scaling_component: Component = "scaling.component",
+        /// Pods that should run.
+        scaling_desired: u64 = "scaling.desired",
+        /// Pods that are ready.
+        scaling_ready: u64 = "scaling.ready",
+        reconcile_kind: ResourceKind = "reconcile.kind",
+        reconcile_name: Text = "reconcile.name",
+        reconcile_created: u64 = "reconcile.created",
+        reconcile_updated: u64 = "reconcile.updated",
+        reconcile_deleted: u64 = "reconcile.deleted",
+        reconcile_unchanged: u64 = "reconcile.unchanged",
+        /// The stable reason of a failure.
+        reconcile_error: Text = "reconcile.error",
+        phase_from: PoolPhase = "phase.from",
+        phase_to: PoolPhase = "phase.to",
+        phase_reason: Text = "phase.reason",
+        resource_kind: ResourceKind = "resource.kind",
+        resource_name: Text = "resource.name",
+        resource_operation: ResourceOperation = "resource.operation",
+        /// The field manager that wrote last, of `metadata.managedFields`.
+        actor_manager: Text = "actor.manager",
 
         /// `SIEMEXPORT/DESTINATION`
         destination_name: Text = "destination.name",

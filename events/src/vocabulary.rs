@@ -111,6 +111,43 @@ vocabulary! {
     ConfigSource {
         /// A mounted directory.
         Directory = "directory",
+        /// The objects of the cluster, which the operator renders.
+        Cluster = "cluster",
+    }
+
+    /// What became of a component of a pool.
+    LifecycleTransition {
+        Deployed = "deployed",
+        /// For the first time.
+        Ready = "ready",
+        /// It was ready and is not.
+        Degraded = "degraded",
+        Recovered = "recovered",
+        Removed = "removed",
+    }
+
+    /// The one-word summary of a pool, as in its `status.phase`.
+    PoolPhase {
+        Pending = "Pending",
+        Active = "Active",
+        /// Nothing has been heard of it for a while.
+        Stale = "Stale",
+        Error = "Error",
+    }
+
+    /// The kinds of objects that make up a pool.
+    ResourceKind {
+        Pool = "Pool",
+        McpServer = "McpServer",
+        SiemExport = "SiemExport",
+    }
+
+    /// What was done to an object.
+    ResourceOperation {
+        Created = "created",
+        /// Its spec.
+        Changed = "changed",
+        Deleted = "deleted",
     }
 
     /// Why events could not be kept.

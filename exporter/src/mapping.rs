@@ -230,6 +230,25 @@ pub const ROWS: &[Row] = &[
     own("dropped.from"),
     own("dropped.to"),
     own("dropped.cause"),
+    own("lifecycle.component"),
+    own("lifecycle.transition"),
+    own("scaling.component"),
+    own("scaling.desired"),
+    own("scaling.ready"),
+    own("reconcile.kind"),
+    own("reconcile.name"),
+    own("reconcile.created"),
+    own("reconcile.updated"),
+    own("reconcile.deleted"),
+    own("reconcile.unchanged"),
+    own("reconcile.error"),
+    own("phase.from"),
+    own("phase.to"),
+    own("phase.reason"),
+    own("resource.kind"),
+    own("resource.name"),
+    own("resource.operation"),
+    own("actor.manager"),
     own("destination.name"),
     own("destination.cause"),
     own("test.id"),
@@ -310,6 +329,9 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
     match (record.event, record.status) {
         (_, Some(Status::Success)) => Some("success"),
         (_, Some(Status::Error | Status::Blocked | Status::RateLimited)) => Some("failure"),
+        (EventName::ReconciliationComplete, None) => {
+            Some(if record.reconcile_error.is_some() { "failure" } else { "success" })
+        }
         (
             EventName::AuthDenied | EventName::UpstreamError | EventName::RouteNotFound | EventName::DestinationFailing,
             None,
@@ -319,6 +341,10 @@ pub fn outcome(record: &Record) -> Option<&'static str> {
             EventName::ToolCall
             | EventName::ConfigChange
             | EventName::EventsDropped
+            | EventName::ComponentLifecycle
+            | EventName::Scaling
+            | EventName::PoolPhaseChanged
+            | EventName::ResourceChanged
             | EventName::BacklogAtRisk
             | EventName::TestEvent,
             None,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
+use events::ResourceKind;
 use futures::{FutureExt, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, applier};
@@ -14,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::armor::{ArmorView, Observer};
+use crate::audit::{Limits, PoolId, Trail, deliver};
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::notices::Notices;
@@ -23,7 +26,7 @@ use crate::retry::Backoff;
 use crate::settings::Settings;
 use crate::status::StatusWriter;
 use crate::world::{Cache, ClusterFacts, Materials, Receivers, Scope, Wake, queue};
-use crate::{mcp_server, pool, references, world};
+use crate::{mcp_server, pool, references, siem_export, world};
 
 /// How often what is not needed any more is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(300);
@@ -39,7 +42,7 @@ struct Context {
 /// Builds a scope and runs it until `stop`, or until one of its tasks ends.
 ///
 /// # Errors
-/// When the HTTP client for Armor can not be set up.
+/// When the HTTP client for Armor and the exporter can not be set up.
 pub async fn run(
     client: Client,
     namespace: Option<String>,
@@ -51,16 +54,21 @@ pub async fn run(
 ) -> Result<(), reqwest::Error> {
     let (pools, pool_writer) = store();
     let (servers, server_writer) = store();
-    let (wake, receivers) = Wake::channel(servers.clone());
+    let (exports, export_writer) = store();
+    let (wake, receivers) = Wake::channel(pools.clone(), servers.clone(), exports.clone());
     let children = Arc::new(ChildStore::default());
     let pods = Arc::new(Cache::default());
     let armor = Arc::new(ArmorView::default());
     let observer = Observer::new(client.clone(), armor.clone(), pods.clone(), wake.clone(), metrics.clone())?;
+    let exporter = Arc::new(PoolExporters::new(client.clone(), pods.clone(), wake.clone(), metrics.clone())?);
+    let trail = Trail::new(&settings.pod_name, cluster.id.as_deref(), Limits::default(), metrics.clone());
+    let trail = Arc::new(trail);
     let scope = Arc::new(Scope {
         namespace,
         settings: settings.clone(),
         pools,
         servers,
+        exports,
         applier: Applier::new(client.clone(), children.clone(), metrics.clone()),
         children,
         pods,
@@ -69,14 +77,16 @@ pub async fn run(
         storage_classes: Cache::default(),
         materials: Materials::new(client.clone()),
         armor,
+        exporter,
         status: StatusWriter::new(client.clone(), metrics.clone()),
+        trail: trail.clone(),
         wake,
         metrics,
         cluster,
         client: client.clone(),
     });
     let mut watches = JoinSet::new();
-    world::run(&scope, pool_writer, server_writer, &mut watches);
+    world::run(&scope, pool_writer, server_writer, export_writer, &mut watches);
     let context = Arc::new(Context {
         scope: scope.clone(),
         notices: Notices::new(client, &settings.pod_name),
@@ -86,14 +96,24 @@ pub async fn run(
         () = ready(&scope, &health) => {}
         () = stop.cancelled() => return Ok(()),
     }
+    // Ends after everything that tells events has ended.
+    let told = CancellationToken::new();
+    let mut delivery = JoinSet::new();
+    delivery.spawn(deliver(trail, scope.exporter.clone(), told.clone()));
     // At a stop the queues end by themselves, after what they have begun.
     let mut queues = Box::pin(queues(context.clone(), receivers, settings.concurrency, &stop));
     tokio::select! {
         () = &mut queues => {}
         () = housekeeping(&context) => {}
+        // Both end at a stop alone.
         () = observer.run(stop.clone()) => queues.await,
+        () = scope.exporter.run(stop.clone()) => queues.await,
         Some(_) = watches.join_next() => tracing::error!("a watch ended"),
+        Some(_) = delivery.join_next() => tracing::error!("the delivery of audit events ended"),
     }
+    drop(watches);
+    told.cancel();
+    while delivery.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -118,10 +138,12 @@ async fn ready(scope: &Scope, health: &Health) {
     loop {
         look.tick().await;
         let mut pending = scope.pending();
-        let stores = futures::future::join(scope.pools.wait_until_ready(), scope.servers.wait_until_ready());
-        if stores.now_or_never().is_none() {
-            pending.push("Pool, McpServer".into());
-        }
+        let stores = [
+            ("Pool", scope.pools.wait_until_ready().now_or_never().is_some()),
+            ("McpServer", scope.servers.wait_until_ready().now_or_never().is_some()),
+            ("SiemExport", scope.exports.wait_until_ready().now_or_never().is_some()),
+        ];
+        pending.extend(stores.iter().filter(|(_, ready)| !ready).map(|(kind, _)| (*kind).to_owned()));
         health.waiting_for(&name, pending.clone());
         if pending.is_empty() {
             return;
@@ -130,7 +152,7 @@ async fn ready(scope: &Scope, health: &Health) {
 }
 
 async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, stop: &CancellationToken) {
-    let Receivers { pools, servers } = receivers;
+    let Receivers { pools, servers, exports } = receivers;
     let config = Config::default().concurrency(concurrency).debounce(DEBOUNCE);
     let pool_stream = applier(
         |object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>| Box::pin(reconcile_pool(object, context)),
@@ -146,6 +168,14 @@ async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, s
         context.clone(),
         context.scope.servers.clone(),
         queue(servers).take_until(stop.clone().cancelled_owned()),
+        config.clone(),
+    );
+    let export_stream = applier(
+        |object: Arc<DeserializeGuard<SiemExport>>, context: Arc<Context>| Box::pin(reconcile_export(object, context)),
+        |object, error: &Error, context: Arc<Context>| on_error("SiemExport", &*object, error, &context),
+        context.clone(),
+        context.scope.exports.clone(),
+        queue(exports).take_until(stop.clone().cancelled_owned()),
         config,
     );
     // Failures were logged with their object by `on_error`; what is left are objects that vanished while queued.
@@ -158,7 +188,8 @@ async fn queues(context: Arc<Context>, receivers: Receivers, concurrency: u16, s
     };
     let pools = pool_stream.map(|result| result.map(drop)).for_each(drain);
     let servers = server_stream.map(|result| result.map(drop)).for_each(drain);
-    futures::future::join(pools, servers).await;
+    let exports = export_stream.map(|result| result.map(drop)).for_each(drain);
+    futures::future::join3(pools, servers, exports).await;
 }
 
 async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Context>) -> Result<Action, Error> {
@@ -171,7 +202,8 @@ async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Contex
     );
     let started = Instant::now();
     let result = pool::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    finished("Pool", &*object, &result, started, &context);
+    let id = || context.scope.pool_id(&object.namespace().unwrap_or_default(), &object.name_any());
+    finished(ResourceKind::Pool, &*object, &result, started, &context, id);
     result
 }
 
@@ -185,21 +217,50 @@ async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc
     );
     let started = Instant::now();
     let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    finished("McpServer", &*object, &result, started, &context);
+    let id = || {
+        let server = object.0.as_ref().ok()?;
+        context.scope.pool_id(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name)
+    };
+    finished(ResourceKind::McpServer, &*object, &result, started, &context, id);
+    result
+}
+
+async fn reconcile_export(object: Arc<DeserializeGuard<SiemExport>>, context: Arc<Context>) -> Result<Action, Error> {
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = "SiemExport",
+        namespace = object.namespace(),
+        name = object.name_any(),
+        generation = object.meta().generation
+    );
+    let started = Instant::now();
+    let result = siem_export::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
+    let id = || {
+        let export = object.0.as_ref().ok()?;
+        context.scope.pools_of(export).into_iter().next()
+    };
+    finished(ResourceKind::SiemExport, &*object, &result, started, &context, id);
     result
 }
 
 fn finished<K: ResourceExt>(
-    kind: &'static str,
+    kind: ResourceKind,
     object: &K,
     result: &Result<Action, Error>,
     started: Instant,
     context: &Context,
+    pool: impl FnOnce() -> Option<PoolId>,
 ) {
+    let (took, trail) = (started.elapsed(), &context.scope.trail);
     let outcome = result.as_ref().err().map_or("ok", Error::reason);
-    context.scope.metrics.reconciled(kind, outcome, started.elapsed());
-    if result.is_ok() {
-        context.backoff.succeeded(&object.uid().unwrap_or_default());
+    context.scope.metrics.reconciled(kind.as_str(), outcome, took);
+    match result {
+        Ok(_) => {
+            let uid = object.uid().unwrap_or_default();
+            context.backoff.succeeded(&uid);
+            trail.succeeded(&uid);
+        }
+        Err(error) => trail.failed(kind, object, pool().as_ref(), error.reason(), took),
     }
 }
 

@@ -39,6 +39,16 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    event: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
 /// Handles to every metric; cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -50,6 +60,9 @@ pub struct Metrics {
     watch_errors: Family<KindLabel, Counter>,
     nudges: Counter,
     leader: Gauge,
+    events: Family<EventLabel, Counter>,
+    events_dropped: Family<CauseLabel, Counter>,
+    events_spooled: Gauge,
 }
 
 impl Default for Metrics {
@@ -64,6 +77,9 @@ impl Default for Metrics {
         let watch_errors = Family::default();
         let nudges = Counter::default();
         let leader = Gauge::default();
+        let events = Family::default();
+        let events_dropped = Family::default();
+        let events_spooled = Gauge::default();
         registry.register("child_requests", "Requests to the API server about children", children.clone());
         registry.register("reconciles", "Reconciles by outcome: ok, or the reason of the failure", reconciles.clone());
         registry.register("reconcile_duration_seconds", "Time of one reconcile", seconds.clone());
@@ -75,6 +91,9 @@ impl Default for Metrics {
             nudges.clone(),
         );
         registry.register("leader", "1 while this replica reconciles", leader.clone());
+        registry.register("events", "Audit events of the operator, also those that were dropped later", events.clone());
+        registry.register("events_dropped", "Audit events of the operator that were dropped", events_dropped.clone());
+        registry.register("events_spooled", "Audit events that wait for their pool's exporter", events_spooled.clone());
         Metrics {
             registry: Arc::new(registry),
             children,
@@ -84,6 +103,9 @@ impl Default for Metrics {
             watch_errors,
             nudges,
             leader,
+            events,
+            events_dropped,
+            events_spooled,
         }
     }
 }
@@ -118,6 +140,21 @@ impl Metrics {
     /// Says whether this replica leads.
     pub fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
+    }
+
+    /// Counts an audit event.
+    pub fn event_made(&self, event: &'static str) {
+        self.events.get_or_create(&EventLabel { event }).inc();
+    }
+
+    /// Counts audit events that no exporter gets.
+    pub fn events_dropped(&self, cause: &'static str, events: u64) {
+        self.events_dropped.get_or_create(&CauseLabel { cause }).inc_by(events);
+    }
+
+    /// More or fewer audit events wait.
+    pub fn add_events_spooled(&self, change: i64) {
+        self.events_spooled.inc_by(change);
     }
 
     /// The exposition text.

@@ -3,7 +3,7 @@
 
 use crds::pool::{Phase, PoolStatus};
 use crds::status::Condition;
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
@@ -13,7 +13,7 @@ use crate::names::FIELD_MANAGER;
 /// Longest note that the Events API takes, in bytes.
 const NOTE_MAX: usize = 1000;
 /// Reasons that pass by themselves in the life of every object, or of which others publish Events already.
-const QUIET: [&str; 8] = [
+const QUIET: [&str; 11] = [
     "Unschedulable",
     "NotReady",
     "NotProgrammed",
@@ -22,6 +22,9 @@ const QUIET: [&str; 8] = [
     "NoReplicas",
     "WorkloadNotReady",
     "PredecessorDeleting",
+    "Retrying",
+    "ExporterNotReady",
+    "Disabled",
 ];
 
 /// Publishes Events.
@@ -54,6 +57,16 @@ impl Notices {
         if ready(after) && !ready(before) {
             self.publish(&reference, EventType::Normal, "Connected", "The pool's gateways did the MCP handshake.")
                 .await;
+        }
+    }
+
+    /// Publishes what changed between two statuses of a SiemExport.
+    pub async fn export(&self, export: &SiemExport, before: &[Condition], after: &[Condition]) {
+        let reference = export.object_ref(&());
+        self.conditions(&reference, before, after).await;
+        let delivers = |list: &[Condition]| list.iter().any(|c| c.type_ == "Delivering" && c.status == "True");
+        if delivers(after) && !delivers(before) {
+            self.publish(&reference, EventType::Normal, "Delivering", "Every destination takes what it is sent.").await;
         }
     }
 

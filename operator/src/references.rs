@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 use kube::core::{Selector, SelectorExt};
@@ -35,6 +35,13 @@ pub fn all(scope: &Scope) -> HashSet<(Source, String, String)> {
         let ca = server.spec.remote.as_ref().and_then(|remote| remote.ca_ref.as_ref());
         all.extend(ca.map(|ca| (Source::ConfigMap, namespace.clone(), ca.name.clone())));
     }
+    for export in scope.exports.state() {
+        let Ok(export) = &export.0 else { continue };
+        let namespace = export.namespace().unwrap_or_default();
+        let named = |source: Source, name: &str| (source, namespace.clone(), name.to_owned());
+        all.extend(export.spec.secret_names().into_iter().map(|name| named(Source::Secret, name)));
+        all.extend(export.spec.config_map_names().into_iter().map(|name| named(Source::ConfigMap, name)));
+    }
     all
 }
 
@@ -59,6 +66,14 @@ pub fn of_server(server: &McpServer, source: Source, name: &str) -> bool {
             server.spec.remote.as_ref().and_then(|r| r.ca_ref.as_ref()).is_some_and(|ca| ca.name == name)
         }
         Source::Secret => secret_names(server).contains(name),
+    }
+}
+
+/// Whether a SiemExport points at this object for credentials, certificates or the key of its hashes.
+pub fn of_export(export: &SiemExport, source: Source, name: &str) -> bool {
+    match source {
+        Source::ConfigMap => export.spec.config_map_names().contains(name),
+        Source::Secret => export.spec.secret_names().contains(name),
     }
 }
 

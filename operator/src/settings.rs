@@ -30,7 +30,7 @@ pub struct Settings {
     /// Namespaces to watch, separated by commas; empty: all.
     #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', num_args = 0..)]
     pub watch_namespaces: Vec<String>,
-    /// Namespace that the operator runs in; Armor's admin port is open to it alone.
+    /// Namespace that the operator runs in; the admin ports of what it runs are open to it alone.
     #[arg(long, env = "POD_NAMESPACE", default_value = "ai-gateway-system")]
     pub namespace: String,
     /// Name of the operator's Pod; its identity in the leader election and in Events.
@@ -39,6 +39,9 @@ pub struct Settings {
     /// Image of Armor for pools that name none.
     #[arg(long, env = "ARMOR_IMAGE", default_value = concat!("aigateway/armor:", env!("CARGO_PKG_VERSION")))]
     pub armor_image: String,
+    /// Image of the exporter for pools that name none.
+    #[arg(long, env = "EXPORTER_IMAGE", default_value = concat!("aigateway/exporter:", env!("CARGO_PKG_VERSION")))]
+    pub exporter_image: String,
     /// Image of Redis for pools that name none.
     #[arg(long, env = "REDIS_IMAGE", default_value = "redis:7.2")]
     pub redis_image: String,

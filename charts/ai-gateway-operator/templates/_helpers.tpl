@@ -56,10 +56,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What the operator does in a namespace that it watches. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [aigateway.dev]
-  resources: [pools, mcpservers]
+  resources: [pools, mcpservers, siemexports]
   verbs: [get, list, watch]
 - apiGroups: [aigateway.dev]
-  resources: [pools/status, mcpservers/status]
+  resources: [pools/status, mcpservers/status, siemexports/status]
   verbs: [patch]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]
@@ -73,7 +73,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# An annotation on a gateway's Pod makes the kubelet refresh its configuration at once.
+{{- if .Values.rbac.podMonitors }}
+# For Pools with metrics.podMonitor, where the kind is there.
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+# An annotation on a Pod of a pool makes the kubelet refresh its configuration at once.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]

@@ -5,10 +5,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use events::{
-    Agent, AuthDenied, AuthFailure, AuthMethod, BacklogAtRisk, Body, CallRef, Caller, Component, ConfigChange,
-    ConfigSource, Cost, DeliveriesDropped, DestinationFailing, DestinationRecovered, Dropped, DroppedCause, ErrorCause,
-    Event, EventsDropped, Moment, Outcome, Policy, Reason, Repeat, RouteCause, RouteNotFound, Source, TestEvent, Text,
-    TextList, ToolCall, UpstreamCause, UpstreamError, Usd, User, schema,
+    Agent, AuthDenied, AuthFailure, AuthMethod, BacklogAtRisk, Body, CallRef, Caller, Component, ComponentLifecycle,
+    ConfigChange, ConfigSource, Cost, DeliveriesDropped, DestinationFailing, DestinationRecovered, Dropped,
+    DroppedCause, ErrorCause, Event, EventsDropped, LifecycleTransition, Moment, Outcome, Policy, PoolPhase,
+    PoolPhaseChanged, Reason, ReconciliationComplete, Repeat, ResourceChanged, ResourceKind, ResourceOperation,
+    RouteCause, RouteNotFound, Scaling, Source, TestEvent, Text, TextList, ToolCall, UpstreamCause, UpstreamError, Usd,
+    User, schema,
 };
 
 pub fn source() -> Source {
@@ -91,6 +93,40 @@ pub fn events() -> BTreeMap<&'static str, Event> {
             None,
         ),
         (
+            "component_lifecycle",
+            Body::ComponentLifecycle(ComponentLifecycle {
+                component: Component::Redis,
+                transition: LifecycleTransition::Degraded,
+            }),
+            None,
+        ),
+        ("scaling", Body::Scaling(Scaling { component: Component::Armor, desired: 3, ready: 2 }), None),
+        (
+            "reconciliation_complete",
+            Body::ReconciliationComplete(ReconciliationComplete { error: Text::new("QuotaExceeded"), ..reconciled() }),
+            None,
+        ),
+        ("reconciliation_complete.success", Body::ReconciliationComplete(reconciled()), None),
+        (
+            "pool_phase_changed",
+            Body::PoolPhaseChanged(PoolPhaseChanged {
+                from: Some(PoolPhase::Active),
+                to: PoolPhase::Error,
+                reason: Text::new("CrashLooping"),
+            }),
+            None,
+        ),
+        (
+            "resource_changed",
+            Body::ResourceChanged(ResourceChanged {
+                kind: ResourceKind::McpServer,
+                name: text("crm"),
+                operation: ResourceOperation::Changed,
+                manager: Text::new("kubectl-client-side-apply"),
+            }),
+            None,
+        ),
+        (
             "events_dropped",
             Body::DeliveriesDropped(DeliveriesDropped {
                 destination: text("soc/splunk"),
@@ -154,6 +190,19 @@ fn moment(unix_ms: i64) -> Moment {
 
 fn call(call: ToolCall) -> Body {
     Body::ToolCall(Box::new(call))
+}
+
+fn reconciled() -> ReconciliationComplete {
+    ReconciliationComplete {
+        kind: ResourceKind::Pool,
+        name: text("prod"),
+        created: 2,
+        updated: 1,
+        deleted: 0,
+        unchanged: 11,
+        duration: Duration::from_micros(48_250),
+        error: None,
+    }
 }
 
 fn repeat() -> Repeat {

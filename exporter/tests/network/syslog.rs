@@ -230,3 +230,38 @@ async fn client_certificate_is_shown_to_a_receiver_that_wants_one() {
     sender.close(LONG).await;
     assert_eq!(received.recv().await.unwrap().unwrap(), "1 a");
 }
+
+#[tokio::test]
+async fn client_certificate_that_is_missing_or_unknown_is_the_cause_before_anything_counts_as_sent() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let (address, mut received) = tls_receiver(authority.issue("127.0.0.1", 2020..2090).server(Some(&clients))).await;
+    let config = config("127.0.0.1", address.port(), "Tls");
+    for client in [None, Some(authority.issue("exporter", 2020..2090).client())] {
+        let settings = tls::Settings { client, ..authority.trusted() };
+        let mut sender = Sender::new(&config, &settings, None, Policy::LOOPBACK_TOO).unwrap();
+        for _ in 0..3 {
+            let refused = Err(Cause::Tls(TlsCause::ClientCertificate));
+            assert_eq!(sender.send(&batch(&["1 a"]), LONG).await, refused);
+        }
+    }
+    assert!(received.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn receiver_that_ends_each_connection_is_given_nothing_newer_until_one_stands() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut sender = sender(listener.local_addr().unwrap(), "Tcp");
+    sender.send(&batch(&["1 a"]), LONG).await.unwrap();
+    reset(listener.accept().await.unwrap().0);
+    let second = until_reconnected(&mut sender, &listener).await;
+    reset(second);
+    let mut third = until_reconnected(&mut sender, &listener).await;
+    assert_eq!(sender.send(&batch(&["1 b"]), LONG).await, Err(Cause::Broken));
+    assert_eq!(read(&mut third, 3).await, "1 a");
+    // What it was given again has stood for long enough.
+    tokio::time::pause();
+    tokio::time::advance(ASSURANCE + Duration::from_millis(1)).await;
+    tokio::time::resume();
+    sender.send(&batch(&["1 c"]), LONG).await.unwrap();
+    assert_eq!(read(&mut third, 3).await, "1 c");
+}

@@ -164,7 +164,7 @@ async fn invalid_edit_keeps_the_backlog_and_a_disabled_destination_skips() {
     add(&redis, 80..90);
     exporter.becomes("soc/one", "backlog", json!(0)).await;
     exporter.configure("r5", soc(json!([hook("one", &receiver.url)])));
-    exporter.becomes("soc/one", "state", json!("Idle")).await;
+    exporter.becomes("soc/one", "state", json!("Delivering")).await;
     let third = add(&redis, 90..95);
     arrives(&receiver, &third).await;
     assert_eq!(receiver.accepted_ids(), &(&first | &second) | &third, "what was skipped is not sent");

@@ -192,7 +192,7 @@ pub fn lines_of_hex(bytes: &[u8]) -> String {
 
 #[test]
 fn grpc_request_is_one_frame_of_the_same_message() {
-    let grpc = config(r#"{"url":"https://otel.example.com:4317","protocol":"grpc","credentialHeader":"api-key"}"#);
+    let grpc = config(r#"{"url":"https://otel.example.com:4317","protocol":"Grpc","credentialHeader":"api-key"}"#);
     let request = request::request(&grpc, Some(&credential()), &shaped(&[sample()]));
     assert_eq!(request.headers["content-type"], "application/grpc");
     assert_eq!(request.headers["te"], "trailers");

@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn rule_reads_every_value_of_every_row(cases in proptest::collection::vec(case(), 1..4)) {
-        let request = request::request(&config("clientSecret"), &credential(), &shaped(&cases));
+        let request = request::request(&config("ClientSecret"), &credential(), &shaped(&cases));
         let rows = strict(&request.body);
         prop_assert_eq!(rows.as_array().unwrap().len(), cases.len());
         for (case, row) in cases.iter().zip(rows.as_array().unwrap()) {
@@ -64,7 +64,7 @@ proptest! {
 
     #[test]
     fn any_secret_arrives_as_it_is(secret in "[!-~][ -~]{0,60}[!-~]") {
-        let request = token::request(&config("clientSecret"), &secret.clone().into());
+        let request = token::request(&config("ClientSecret"), &secret.clone().into());
         let form: Vec<(String, String)> = form_urlencoded::parse(&request.body).into_owned().collect();
         prop_assert_eq!(&form[3], &("client_secret".to_owned(), secret));
         prop_assert_eq!(form.len(), 4);
@@ -110,7 +110,7 @@ fn no_column_is_longer_than_azure_monitor_keeps() {
 
 #[test]
 fn request_is_the_golden_one() {
-    let request = request::request(&config("clientSecret"), &credential(), &shaped(&[sample()]));
+    let request = request::request(&config("ClientSecret"), &credential(), &shaped(&[sample()]));
     assert!(request.headers["authorization"].is_sensitive());
     golden::check("sentinel/request.txt", &text(&request));
 }
@@ -165,10 +165,10 @@ fn token_is_asked_for_with_the_proof_of_the_identity() {
         pair("client_id", "66666666-7777-8888-9999-aaaaaaaaaaaa"),
         pair("scope", "https://monitor.azure.com/.default"),
     ];
-    let secret = form("clientSecret");
+    let secret = form("ClientSecret");
     assert_eq!(secret[..3], common);
     assert_eq!(secret[3..], [pair("client_secret", "proof + of & test")]);
-    let federated = form("workloadIdentity");
+    let federated = form("WorkloadIdentity");
     assert_eq!(federated[..3], common);
     let kind = pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
     assert_eq!(federated[3..], [kind, pair("client_assertion", "proof + of & test")]);

@@ -24,6 +24,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// What was refused for a known cause is not tried again sooner, however often its owner is reconciled.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
+/// What was written of an owner that never asks is forgotten after this.
+const WRITTEN_KEPT: Duration = Duration::from_secs(600);
+
 /// Why a child is not as desired.
 #[derive(Clone, Debug, Error)]
 pub enum ApplyError {
@@ -69,11 +72,35 @@ impl ApplyError {
         }
     }
 
+    /// The child that is not as desired.
+    pub fn key(&self) -> &ChildKey {
+        match self {
+            ApplyError::NameConflict(key) | ApplyError::StillDeleting(key) | ApplyError::Timeout(key) => key,
+            ApplyError::QuotaExceeded { key, .. }
+            | ApplyError::Immutable { key, .. }
+            | ApplyError::Refused { key, .. }
+            | ApplyError::Forbidden { key, .. }
+            | ApplyError::Api { key, .. } => key,
+        }
+    }
+
     /// Whether a retry soon may help although nobody does anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, ApplyError::StillDeleting(_) | ApplyError::Timeout(_) | ApplyError::Api { .. })
     }
 }
+
+/// How many children of one owner were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Written {
+    pub created: u32,
+    pub updated: u32,
+    pub deleted: u32,
+}
+
+/// What was written, and when last.
+type Tally = (Written, Instant);
 
 /// Applies children and deletes those that are wanted no more.
 #[derive(Clone)]
@@ -82,6 +109,8 @@ pub struct Applier {
     store: Arc<ChildStore>,
     metrics: Metrics,
     refused: Arc<Mutex<HashMap<ChildKey, Refusal>>>,
+    /// By uid of the owner, until it is asked for.
+    written: Arc<Mutex<HashMap<Box<str>, Tally>>>,
 }
 
 /// A desired state that the API server refused, and when.
@@ -94,7 +123,7 @@ struct Refusal {
 impl Applier {
     /// A writer that keeps `store` up to date with what it wrote.
     pub fn new(client: Client, store: Arc<ChildStore>, metrics: Metrics) -> Self {
-        Applier { client, store, metrics, refused: Arc::default() }
+        Applier { client, store, metrics, refused: Arc::default(), written: Arc::default() }
     }
 
     /// Brings one child to its desired state, with at most one write.
@@ -141,6 +170,21 @@ impl Applier {
     pub fn sweep(&self) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.retain(|_, refusal| refusal.at.elapsed() < REFUSED_FOR);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, (_, at)| at.elapsed() < WRITTEN_KEPT);
+    }
+
+    /// What was written of an owner's children since this was asked last.
+    pub fn take_written(&self, owner_uid: &str) -> Written {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.remove(owner_uid).map(|(written, _)| written).unwrap_or_default()
+    }
+
+    fn count(&self, owner_uid: &str, count: impl FnOnce(&mut Written)) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let (written, at) = written.entry(owner_uid.into()).or_insert_with(|| (Written::default(), Instant::now()));
+        *at = Instant::now();
+        count(written);
     }
 
     /// Deletes the children of `owner_uid` that are not in `keep`.
@@ -151,7 +195,7 @@ impl Applier {
         let mut outcome = Ok(());
         for key in self.store.owned_by(owner_uid) {
             if !keep.contains(&key) {
-                outcome = outcome.and(self.delete(&key).await);
+                outcome = outcome.and(self.delete(owner_uid, &key).await);
             }
         }
         outcome
@@ -198,6 +242,7 @@ impl Applier {
     }
 
     async fn write(&self, key: &ChildKey, mut body: Value, uid: Option<String>) -> Result<Observed, ApplyError> {
+        let is_new = uid.is_none();
         if let Some(uid) = uid {
             // Refused with a conflict when the object was deleted and made anew by somebody else meanwhile.
             body["metadata"]["uid"] = Value::String(uid);
@@ -210,6 +255,10 @@ impl Applier {
         }
         let live = to_value(key, &written?)?;
         tracing::info!(child = %key, "applied");
+        self.count(owner_of(&body), |written| match is_new {
+            true => written.created += 1,
+            false => written.updated += 1,
+        });
         Ok(self.store.record_applied(key.clone(), &live))
     }
 
@@ -227,6 +276,7 @@ impl Applier {
         match self.call(key, self.api(key).create(&params, &object)).await {
             Ok(live) => {
                 tracing::info!(child = %key, "created");
+                self.count(owner_of(&body), |written| written.created += 1);
                 Ok(self.store.record_applied(key.clone(), &to_value(key, &live)?))
             }
             Err(ApplyError::Api { source, .. }) if status_code(&source) == Some(409) => {
@@ -238,7 +288,7 @@ impl Applier {
         }
     }
 
-    async fn delete(&self, key: &ChildKey) -> Result<(), ApplyError> {
+    async fn delete(&self, owner_uid: &str, key: &ChildKey) -> Result<(), ApplyError> {
         let Some(observed) = self.store.get(key).filter(|observed| !observed.deleting) else { return Ok(()) };
         self.metrics.child_request(key.kind, Verb::Delete);
         let params = DeleteParams {
@@ -248,6 +298,7 @@ impl Applier {
         match self.call(key, self.api(key).delete(&key.name, &params)).await {
             Ok(_) => {
                 tracing::info!(child = %key, "deleted");
+                self.count(owner_uid, |written| written.deleted += 1);
                 Ok(())
             }
             Err(ApplyError::Api { source, .. }) if matches!(status_code(&source), Some(404 | 409)) => Ok(()),
@@ -265,6 +316,11 @@ impl Applier {
             Err(_) => Err(ApplyError::Timeout(key.clone())),
         }
     }
+}
+
+/// Uid of the owner in a desired body.
+fn owner_of(body: &Value) -> &str {
+    body["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default()
 }
 
 /// That an existing object is ours; the predecessor's of the same name counts as on its way out.

@@ -15,7 +15,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use apply::{Applier, ApplyError};
+pub use apply::{Applier, ApplyError, Written};
 pub use observed::{Claim, Observed, WorkloadStatus};
 pub use store::ChildStore;
 
@@ -30,11 +30,12 @@ pub enum Kind {
     Deployment,
     PodDisruptionBudget,
     NetworkPolicy,
+    PodMonitor,
 }
 
 impl Kind {
     /// All of them, in the order in which they are watched.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::ServiceAccount,
         Kind::Secret,
         Kind::ConfigMap,
@@ -43,7 +44,13 @@ impl Kind {
         Kind::Deployment,
         Kind::PodDisruptionBudget,
         Kind::NetworkPolicy,
+        Kind::PodMonitor,
     ];
+
+    /// Whether the kind is one that a cluster may lack, or that the operator may have no rights on.
+    pub fn is_optional(self) -> bool {
+        self == Kind::PodMonitor
+    }
 
     /// The word in `kind:`; also the metric label.
     pub fn as_str(self) -> &'static str {
@@ -56,6 +63,7 @@ impl Kind {
             Kind::Deployment => "Deployment",
             Kind::PodDisruptionBudget => "PodDisruptionBudget",
             Kind::NetworkPolicy => "NetworkPolicy",
+            Kind::PodMonitor => "PodMonitor",
         }
     }
 
@@ -70,6 +78,7 @@ impl Kind {
             Kind::Deployment => ("apps", "v1", "deployments"),
             Kind::PodDisruptionBudget => ("policy", "v1", "poddisruptionbudgets"),
             Kind::NetworkPolicy => ("networking.k8s.io", "v1", "networkpolicies"),
+            Kind::PodMonitor => ("monitoring.coreos.com", "v1", "podmonitors"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, self.as_str()), plural)
     }

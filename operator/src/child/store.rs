@@ -20,6 +20,8 @@ struct Inner {
     by_owner: HashMap<Box<str>, Vec<Arc<ChildKey>>>,
     listing: HashMap<Kind, HashSet<ChildKey>>,
     ready: HashSet<Kind>,
+    /// Optional kinds that the cluster does not give.
+    unserved: HashSet<Kind>,
 }
 
 struct Entry {
@@ -48,6 +50,28 @@ impl ChildStore {
     pub fn pending(&self) -> Vec<Kind> {
         let inner = self.lock();
         Kind::ALL.into_iter().filter(|kind| !inner.ready.contains(kind)).collect()
+    }
+
+    /// Whether children of a kind can be made.
+    pub fn is_served(&self, kind: Kind) -> bool {
+        !self.lock().unserved.contains(&kind)
+    }
+
+    /// Takes note that the cluster does not give a kind: there are no children of it. True when that is news.
+    pub fn set_unserved(&self, kind: Kind) -> bool {
+        let mut inner = self.lock();
+        let gone: Vec<Arc<ChildKey>> = inner.children.keys().filter(|key| key.kind == kind).cloned().collect();
+        for key in gone {
+            inner.remove(&key);
+        }
+        inner.listing.remove(&kind);
+        inner.ready.insert(kind);
+        inner.unserved.insert(kind)
+    }
+
+    /// Takes note that it does. True when that is news.
+    pub fn set_served(&self, kind: Kind) -> bool {
+        self.lock().unserved.remove(&kind)
     }
 
     /// Takes the answer to an apply: newer than any watch event, and desired by definition.

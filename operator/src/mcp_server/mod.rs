@@ -6,18 +6,23 @@ mod health;
 pub mod status;
 mod validate;
 
+use std::time::Instant;
+
 use crds::McpServer;
+use crds::mcp_server::McpServerStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
-use crate::child::{Applied, Applier, ApplyError, Child, ChildStore, Prepared};
+use crate::audit::{Round, Subject, server_changes};
+use crate::child::{Applied, Applier, ApplyError, Child, ChildStore, Prepared, Written};
 use crate::conditions::{Conditions, Problem};
 use crate::notices::Notices;
 use crate::pool::Error;
 use crate::pool::status::{endpoint, trouble};
 use crate::retry;
+use crate::status::StatusError;
 use crate::world::Scope;
 
 pub use build::{ServerResources, build};
@@ -32,7 +37,7 @@ pub use validate::{
 /// # Errors
 /// See `Error`.
 pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notices: &Notices) -> Result<Action, Error> {
-    let now = Time(jiff::Timestamp::now());
+    let (now, started) = (Time(jiff::Timestamp::now()), Instant::now());
     let server = match &guard.0 {
         Ok(server) => server,
         Err(invalid) => return malformed(guard, &invalid.error, scope, now).await,
@@ -76,7 +81,7 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
     let facts = status::Facts {
         server,
         previous: &previous,
-        now,
+        now: now.clone(),
         fault: fault.as_ref(),
         resources: applied.as_ref(),
         errors: &errors,
@@ -92,11 +97,34 @@ pub async fn reconcile(guard: &DeserializeGuard<McpServer>, scope: &Scope, notic
     };
     let (status, timer) = status::status(&facts);
     notices.server(server, &previous.conditions, &status.conditions).await;
-    scope.status.write(server, "McpServer", &previous, status).await?;
+    let unfinished = errors.iter().any(ApplyError::is_transient);
+    let uid = server.uid().unwrap_or_default();
+    let written = if unfinished { Written::default() } else { scope.applier.take_written(&uid) };
+    let children = applied.as_ref().map_or(0, |applied| applied.keys().len());
+    let round = Round { written, children, unfinished, ..Round::of_nothing(&now, started.elapsed()) };
+    conclude(scope, server, &previous, status, round).await?;
     if fault.is_some() && errors.is_empty() {
         return Ok(retry::known_cause());
     }
     retry::after(errors, timer).map_err(Error::from)
+}
+
+/// Writes the status, and tells the pool's trail what changed with it.
+async fn conclude(
+    scope: &Scope,
+    server: &McpServer,
+    previous: &McpServerStatus,
+    status: McpServerStatus,
+    round: Round<'_>,
+) -> Result<(), StatusError> {
+    let (uid, name) = (server.uid().unwrap_or_default(), server.name_any());
+    let id = scope.pool_id(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name);
+    let pool = id.as_ref().map_or("", |id| &id.uid);
+    let subject = Subject { pool, uid: &uid, generation: server.metadata.generation.unwrap_or(0) };
+    let round = Round { subject, name: &name, untold: scope.trail.is_untold(&uid), ..round };
+    let changes = server_changes(&round, previous, &status);
+    let told = id.as_ref().map(|id| (id, changes));
+    scope.trail.conclude(&scope.status, server, "McpServer", previous, status, told).await
 }
 
 fn fault(server: &McpServer, found: &dereference::Dereferenced) -> Option<Fault> {
@@ -188,7 +216,7 @@ async fn malformed(
     let meta = guard.meta();
     tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the McpServer does not fit its schema");
     let stand_in = McpServer { metadata: meta.clone(), spec: crds::McpServerSpec::default(), status: None };
-    let previous: crds::mcp_server::McpServerStatus = scope.status.newest(&stand_in, None);
+    let previous: McpServerStatus = scope.status.newest(&stand_in, None);
     let mut conditions = Conditions::new(&previous.conditions, meta.generation, now);
     let problem = Problem::new(
         "Malformed",
@@ -196,11 +224,8 @@ async fn malformed(
     );
     conditions.set_outcome("Accepted", Some(&problem), "", "");
     conditions.set_outcome("Ready", Some(&problem), "", "");
-    let status = crds::mcp_server::McpServerStatus {
-        observed_generation: meta.generation,
-        conditions: conditions.finish(),
-        ..previous.clone()
-    };
+    let status =
+        McpServerStatus { observed_generation: meta.generation, conditions: conditions.finish(), ..previous.clone() };
     scope.status.write(&stand_in, "McpServer", &previous, status).await?;
     Ok(retry::known_cause())
 }

@@ -60,7 +60,7 @@ pub enum Outbound {
 }
 
 /// A value that is copied into the pool's credentials.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Credential {
     /// Name of its file in Armor's directory of secrets.
     pub file: String,

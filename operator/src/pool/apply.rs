@@ -3,8 +3,8 @@
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
 
-use super::build::{PoolResources, RedisResources};
-use crate::child::{Applied, Applier, ApplyError, Child, ChildKey, ChildStore, Prepared};
+use super::build::{ExporterResources, PoolResources, RedisResources};
+use crate::child::{Applied, Applier, ApplyError, Child, ChildKey, ChildStore, Kind, Prepared};
 use crate::names::SECRETS_IDENTITY;
 
 /// Applies everything that can be applied; one child that fails does not hold back those that do not need it.
@@ -23,6 +23,8 @@ pub async fn apply(
         service,
         deployment,
         disruption_budget,
+        exporter,
+        pod_monitors,
     } = resources;
     let step = Step { applier, store };
 
@@ -37,10 +39,9 @@ pub async fn apply(
     );
     let identity = identity(&generated.0);
     // Redis reads one of them alone, and should not restart for the others.
-    let redis_identity = redis.as_ref().map(|redis| {
-        let password = |child: &&Child<Applied>| child.key.name == redis.stateful_set.key.name;
-        self::identity(generated.0.iter().filter(password))
-    });
+    let redis_name = redis.as_ref().map(|redis| redis.stateful_set.key.name.clone());
+    let is_redis = |child: &Child<Applied>| Some(&child.key.name) == redis_name.as_ref();
+    let redis_identity = self::identity(generated.0.iter().filter(|child| is_redis(child)));
     let mut errors = Vec::new();
     let generated = keep(generated, &mut errors);
     let credentials = keep(credentials, &mut errors).pop();
@@ -49,14 +50,14 @@ pub async fn apply(
     let network_policies = keep(network_policies, &mut errors);
     let pods_can_start = errors.is_empty();
     let service = keep(service, &mut errors);
+    let password = generated.iter().find(|child| is_redis(child));
 
     // A workload without its configuration would crash; the one that runs goes on with its last good one.
-    let (redis, deployment, disruption_budget) = tokio::join!(
+    let (redis, deployment, disruption_budget, exporter, pod_monitors) = tokio::join!(
         async {
             match redis {
                 Some(redis) if pods_can_start => {
-                    let identity = redis_identity.unwrap_or_default();
-                    let stateful_set = redis.stateful_set.with_pod_annotation(SECRETS_IDENTITY, &identity);
+                    let stateful_set = redis.stateful_set.with_pod_annotation(SECRETS_IDENTITY, &redis_identity);
                     let (service, stateful_set) = tokio::join!(step.one(redis.service), step.one(stateful_set));
                     (Some((service.0, stateful_set.0)), [service.1, stateful_set.1].concat())
                 }
@@ -75,10 +76,22 @@ pub async fn apply(
             }
         },
         step.all(disruption_budget.into_iter().collect()),
+        async {
+            match exporter {
+                Some(exporter) => {
+                    let (applied, errors) = step.exporter(exporter, password, pods_can_start).await;
+                    (Some(applied), errors)
+                }
+                None => (None, Vec::new()),
+            }
+        },
+        step.pod_monitors(pod_monitors),
     );
     let redis = keep(redis, &mut errors).map(|(service, stateful_set)| RedisResources { service, stateful_set });
     let deployment = keep(deployment, &mut errors);
     let disruption_budget = keep(disruption_budget, &mut errors).pop();
+    let exporter = keep(exporter, &mut errors);
+    let pod_monitors = keep(pod_monitors, &mut errors);
     let applied = PoolResources {
         generated,
         credentials,
@@ -89,6 +102,8 @@ pub async fn apply(
         service,
         deployment,
         disruption_budget,
+        exporter,
+        pod_monitors,
     };
     (applied, errors)
 }
@@ -106,6 +121,8 @@ pub fn observe(resources: PoolResources<Prepared>, store: &ChildStore) -> PoolRe
         service: see(resources.service),
         deployment: see(resources.deployment),
         disruption_budget: resources.disruption_budget.map(see),
+        exporter: resources.exporter.map(|exporter| observe_exporter(exporter, store)),
+        pod_monitors: resources.pod_monitors.into_iter().map(see).collect(),
     }
 }
 
@@ -113,6 +130,37 @@ fn observe_redis(redis: RedisResources<Prepared>, store: &ChildStore) -> RedisRe
     RedisResources {
         service: redis.service.observed_only(store),
         stateful_set: redis.stateful_set.observed_only(store),
+    }
+}
+
+fn observe_exporter(exporter: ExporterResources<Prepared>, store: &ChildStore) -> ExporterResources<Applied> {
+    let see = |child: Child<Prepared>| child.observed_only(store);
+    ExporterResources {
+        admin: see(exporter.admin),
+        credentials: exporter.credentials.map(see),
+        account: exporter.account.map(see),
+        network_policy: exporter.network_policy.map(see),
+        config: see(exporter.config),
+        service: see(exporter.service),
+        deployment: see(exporter.deployment),
+        disruption_budget: exporter.disruption_budget.map(see),
+    }
+}
+
+impl<S> ExporterResources<S> {
+    fn children(&self) -> impl Iterator<Item = &Child<S>> {
+        let ExporterResources {
+            admin,
+            credentials,
+            account,
+            network_policy,
+            config,
+            service,
+            deployment,
+            disruption_budget,
+        } = self;
+        let first = [admin].into_iter().chain(credentials).chain(account).chain(network_policy);
+        first.chain([config, service, deployment]).chain(disruption_budget)
     }
 }
 
@@ -128,10 +176,13 @@ impl<S> PoolResources<S> {
             service,
             deployment,
             disruption_budget,
+            exporter,
+            pod_monitors,
         } = self;
         let first = generated.iter().chain(credentials).chain(accounts).chain(network_policies);
         let redis = redis.iter().flat_map(|redis| [&redis.service, &redis.stateful_set]);
-        first.chain([config, service]).chain(redis).chain([deployment]).chain(disruption_budget)
+        let armor = first.chain([config, service]).chain(redis).chain([deployment]).chain(disruption_budget);
+        armor.chain(exporter.iter().flat_map(ExporterResources::children)).chain(pod_monitors)
     }
 }
 
@@ -173,6 +224,68 @@ impl Step<'_> {
             Ok(applied) => (applied, Vec::new()),
             Err(error) => (child.observed_only(self.store), vec![error]),
         }
+    }
+
+    /// Applies the exporter: what its Pods mount, run as and are protected by, and then them.
+    async fn exporter(
+        &self,
+        exporter: ExporterResources<Prepared>,
+        password: Option<&Child<Applied>>,
+        pods_can_start: bool,
+    ) -> (ExporterResources<Applied>, Vec<ApplyError>) {
+        let ExporterResources {
+            admin,
+            credentials,
+            account,
+            network_policy,
+            config,
+            service,
+            deployment,
+            disruption_budget,
+        } = exporter;
+        let (admin, credentials, account, network_policy, config, service, disruption_budget) = tokio::join!(
+            self.one(admin),
+            self.all(credentials.into_iter().collect()),
+            self.all(account.into_iter().collect()),
+            self.all(network_policy.into_iter().collect()),
+            self.one(config),
+            self.one(service),
+            self.all(disruption_budget.into_iter().collect()),
+        );
+        let mut errors = Vec::new();
+        let admin = keep(admin, &mut errors);
+        let credentials = keep(credentials, &mut errors).pop();
+        let account = keep(account, &mut errors).pop();
+        let network_policy = keep(network_policy, &mut errors).pop();
+        let config = keep(config, &mut errors);
+        let deployment = if pods_can_start && errors.is_empty() {
+            let identity = identity([&admin].into_iter().chain(password));
+            let deployment = deployment.with_pod_annotation(SECRETS_IDENTITY, &identity);
+            keep(self.one(deployment).await, &mut errors)
+        } else {
+            deployment.observed_only(self.store)
+        };
+        let service = keep(service, &mut errors);
+        let disruption_budget = keep(disruption_budget, &mut errors).pop();
+        let applied = ExporterResources {
+            admin,
+            credentials,
+            account,
+            network_policy,
+            config,
+            service,
+            deployment,
+            disruption_budget,
+        };
+        (applied, errors)
+    }
+
+    /// Applies PodMonitors where the cluster has the kind.
+    async fn pod_monitors(&self, children: Vec<Child<Prepared>>) -> (Vec<Child<Applied>>, Vec<ApplyError>) {
+        if self.store.is_served(Kind::PodMonitor) {
+            return self.all(children).await;
+        }
+        (children.into_iter().map(|child| child.observed_only(self.store)).collect(), Vec::new())
     }
 
     async fn all(&self, children: Vec<Child<Prepared>>) -> (Vec<Child<Applied>>, Vec<ApplyError>) {

@@ -12,6 +12,7 @@ use crate::child::{ChildKey, Claim, Kind};
 use crate::mcp_server::{References, read_references};
 use crate::names::{COMPONENT_LABEL, FIELD_MANAGER, INSTANCE_LABEL, MANAGED_BY, child_name};
 use crate::references::selects;
+use crate::siem_export;
 use crate::world::{Lookup, Material, ReadError, Scope, Source};
 
 /// What a Pool's spec and servers lead to.
@@ -19,6 +20,10 @@ use crate::world::{Lookup, Material, ReadError, Scope, Source};
 pub struct Dereferenced {
     /// Servers that name the pool, each with what it points at.
     pub servers: Vec<(Arc<DeserializeGuard<McpServer>>, References)>,
+    /// SiemExports that are for the pool, each with what it points at.
+    pub exports: Vec<siem_export::Read>,
+    /// Those of the namespace that do not fit their schema.
+    pub malformed_exports: Vec<siem_export::Programmed>,
     /// Secrets that `auth.apiKeys` selects, by name.
     pub api_keys: Vec<Arc<Material>>,
     /// `armor.tls.secretRef`, where set.
@@ -99,6 +104,8 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
             found.servers.push((guard, references));
         }
     }
+    found.exports = siem_export::read_exports(&namespace, &pool.name_any(), pool.labels(), scope).await?;
+    found.malformed_exports = siem_export::read_malformed(&namespace, scope).await?;
     Ok(found)
 }
 

@@ -8,8 +8,10 @@ pub mod status;
 pub mod validate;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crds::Pool;
+use crds::pool::PoolStatus;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -17,7 +19,9 @@ use kube::{Resource, ResourceExt};
 use thiserror::Error;
 
 use crate::armor::Desired;
-use crate::child::{Applied, ApplyError, ChildKey, Kind};
+use crate::audit::{PoolId, Round, Subject, pool_changes};
+use crate::child::{Applied, ApplyError, ChildKey, Kind, Written};
+use crate::exporter;
 use crate::names::child_name;
 use crate::notices::Notices;
 use crate::retry;
@@ -25,7 +29,9 @@ use crate::status::StatusError;
 use crate::world::{ReadError, Scope};
 
 pub use apply::observe;
-pub use build::{Configuration, PoolResources, build, configuration, configure};
+pub use build::{
+    Configuration, ExporterResources, PoolResources, build, configuration, configure, exporter_credentials,
+};
 pub(crate) use build::{ingress_policy, pods, rule};
 pub use dereference::{Dereferenced, LiveRedis, dereference, references_of};
 
@@ -63,7 +69,7 @@ impl Error {
 /// # Errors
 /// See `Error`.
 pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &Notices) -> Result<Action, Error> {
-    let now = Time(jiff::Timestamp::now());
+    let (now, started) = (Time(jiff::Timestamp::now()), Instant::now());
     let pool = match &guard.0 {
         Ok(pool) => pool,
         Err(invalid) => return malformed(guard, &invalid.error, scope, now).await,
@@ -72,7 +78,13 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         return Ok(Action::await_change());
     }
     let previous = scope.status.newest(pool, pool.status.as_ref());
-    let facts = status::Facts { pool, previous: &previous, now, settings: &scope.settings, cluster: &scope.cluster };
+    let facts = status::Facts {
+        pool,
+        previous: &previous,
+        now: now.clone(),
+        settings: &scope.settings,
+        cluster: &scope.cluster,
+    };
 
     // 1. dereference: read what the spec points at
     let found = dereference(pool, scope).await?;
@@ -85,9 +97,12 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
             if let Some(desired) = &live.desired {
                 scope.armor.want_if_unknown(&pool.uid().unwrap_or_default(), desired);
             }
+            if let Some((_, desired)) = &live.exporter {
+                scope.exporter.want_if_unknown(&pool.uid().unwrap_or_default(), desired);
+            }
             let status = status::refused(&facts, &fault, &live);
             notices.pool(pool, &previous, &status).await;
-            scope.status.write(pool, "Pool", &previous, status).await?;
+            conclude(scope, pool, &previous, status, Round::of_nothing(&now, started.elapsed())).await?;
             return Ok(retry::known_cause());
         }
     };
@@ -101,7 +116,9 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     } else {
         apply::apply(resources, &scope.applier, &scope.children).await
     };
-    if !pool.spec.paused && errors.is_empty() {
+    // What only monitors the pool holds nothing back.
+    let failed = errors.iter().any(|error| error.key().kind != Kind::PodMonitor);
+    if !pool.spec.paused && !failed {
         errors.extend(scope.applier.prune(&uid, &applied.keys()).await.err());
     }
     let desired = match pool.spec.paused {
@@ -116,6 +133,19 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     } else if desired.as_ref().is_some_and(|desired| scope.armor.want(&uid, desired.clone())) {
         scope.wake.servers_of(&outcome.pool.owner.namespace, &outcome.pool.name);
     }
+    let exporter = match pool.spec.paused {
+        true => live(pool, scope, &previous).exporter.map(|(_, desired)| desired),
+        false => exporter_desired(&found, &outcome, &configuration, &applied),
+    };
+    match &exporter {
+        Some(desired) if pool.spec.paused => scope.exporter.want_if_unknown(&uid, desired),
+        Some(desired) => {
+            if scope.exporter.want(&uid, desired.clone()) {
+                scope.wake.pool_and_exports(&outcome.pool.owner.namespace, &outcome.pool.name);
+            }
+        }
+        None => scope.exporter.forget(&uid),
+    }
     // 5. status: computed from what was applied
     let pods = scope.pods.collect(|(namespace, _), pod| {
         (*namespace == outcome.pool.owner.namespace && pod.pool.as_ref() == outcome.pool.name).then(|| pod.clone())
@@ -125,6 +155,7 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         .is_ready()
         .then(|| !scope.storage_classes.collect(|_, default| default.then_some(())).is_empty());
     let replicas = scope.armor.replicas(&uid);
+    let exporters = scope.exporter.replicas(&uid);
     let built = status::Built {
         outcome: &outcome,
         configuration: &configuration,
@@ -132,13 +163,35 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         errors: &errors,
         replicas: replicas.as_ref(),
         desired: desired.as_ref(),
+        exporters: exporter.as_ref().zip(exporters.as_ref()),
+        pod_monitors_served: scope.children.is_served(Kind::PodMonitor),
         pods: &pods,
         default_storage_class: default_class,
     };
     let (status, timer) = status::settled(&facts, &built);
     notices.pool(pool, &previous, &status).await;
-    scope.status.write(pool, "Pool", &previous, status).await?;
+    let unfinished = errors.iter().any(ApplyError::is_transient);
+    let written = if unfinished { Written::default() } else { scope.applier.take_written(&uid) };
+    let children = applied.keys().len();
+    let round = Round { written, children, unfinished, ..Round::of_nothing(&now, started.elapsed()) };
+    conclude(scope, pool, &previous, status, round).await?;
     retry::after(errors, timer).map_err(Error::from)
+}
+
+/// Writes the status, and tells what changed with it.
+async fn conclude(
+    scope: &Scope,
+    pool: &Pool,
+    previous: &PoolStatus,
+    status: PoolStatus,
+    round: Round<'_>,
+) -> Result<(), StatusError> {
+    let uid = pool.uid().unwrap_or_default();
+    let id = PoolId { uid, namespace: pool.namespace().unwrap_or_default(), name: pool.name_any() };
+    let subject = Subject { pool: &id.uid, uid: &id.uid, generation: pool.metadata.generation.unwrap_or(0) };
+    let round = Round { subject, name: &id.name, untold: scope.trail.is_untold(&id.uid), ..round };
+    let changes = pool_changes(&round, previous, &status);
+    scope.trail.conclude(&scope.status, pool, "Pool", previous, status, Some((&id, changes))).await
 }
 
 /// What the gateways should run, once the Secret with their admin token exists.
@@ -166,8 +219,31 @@ fn desired(
     })
 }
 
+/// What the exporters should run, once the Secret with their token exists.
+fn exporter_desired(
+    found: &Dereferenced,
+    outcome: &validate::Outcome,
+    configuration: &Configuration,
+    applied: &PoolResources<Applied>,
+) -> Option<exporter::Desired> {
+    let (document, resources) = (configuration.exporter.as_ref()?, applied.exporter.as_ref()?);
+    Some(exporter::Desired {
+        namespace: outcome.pool.owner.namespace.clone(),
+        pool: outcome.pool.name.clone(),
+        revision: Some(document.revision.clone()),
+        credentials: exporter_credentials(&outcome.pool),
+        admin_secret: (resources.admin.key.name.clone(), resources.admin.uid()?.to_owned()),
+        exports: found.exports.iter().map(|(guard, _)| version(guard.as_ref())).collect(),
+    })
+}
+
+/// Which version of a SiemExport there is, by name.
+fn version(export: &impl ResourceExt) -> (String, (String, i64)) {
+    (export.name_any(), (export.uid().unwrap_or_default(), export.meta().generation.unwrap_or_default()))
+}
+
 /// What there is of a pool whose spec is not applied, as the watches and the last status tell.
-fn live(pool: &Pool, scope: &Scope, previous: &crds::pool::PoolStatus) -> status::Live {
+fn live(pool: &Pool, scope: &Scope, previous: &PoolStatus) -> status::Live {
     let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
     let uid = pool.uid().unwrap_or_default();
     let child = |kind: Kind, suffix: &str| {
@@ -192,8 +268,25 @@ fn live(pool: &Pool, scope: &Scope, previous: &crds::pool::PoolStatus) -> status
         servers: servers.collect(),
         left_out: BTreeMap::new(),
     });
+    let exports = scope.exports_of(&namespace, &name, pool.labels()).into_iter().filter_map(|guard| {
+        let export = guard.0.as_ref().ok()?;
+        let status = scope.status.newest(export, export.status.as_ref());
+        let programmed = status.conditions.iter().any(|c| c.type_ == "Programmed" && c.status == "True");
+        let (name, (uid, _)) = version(export);
+        Some((name, (uid, status.observed_generation.filter(|_| programmed)?)))
+    });
+    let exporter_admin = child(Kind::Secret, "exporter-admin").map(|(key, secret)| (key.name, secret.uid));
+    let exporter = exporter_admin.map(|admin_secret| exporter::Desired {
+        namespace: namespace.clone(),
+        pool: name.clone(),
+        revision: None,
+        credentials: None,
+        admin_secret,
+        exports: exports.collect(),
+    });
     let workload = |kind: Kind, suffix: &str| child(kind, suffix).and_then(|(_, child)| child.workload);
     status::Live {
+        exporter: workload(Kind::Deployment, "exporter").zip(exporter),
         armor: workload(Kind::Deployment, "armor").unwrap_or_default(),
         redis: workload(Kind::StatefulSet, "redis"),
         pods: scope.pods.collect(|(ns, _), pod| (*ns == namespace && *pod.pool == *name).then(|| pod.clone())),
@@ -207,7 +300,8 @@ async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, n
     // The spec is left out: a status patch needs none, and this one can not be read.
     let stand_in = Pool { metadata: meta.clone(), spec: crds::PoolSpec::default(), status: None };
     let previous = scope.status.newest(&stand_in, None);
-    let status = status::malformed(meta.generation, &previous, error, now);
-    scope.status.write(&stand_in, "Pool", &previous, status).await?;
+    let status = status::malformed(meta.generation, &previous, error, now.clone());
+    let round = Round::of_nothing(&now, Duration::ZERO);
+    conclude(scope, &stand_in, &previous, status, round).await?;
     Ok(retry::known_cause())
 }

@@ -1,5 +1,8 @@
 //! What a Pool says of itself. Pure: the clock comes in as an argument.
 
+mod components;
+mod reports;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,12 +15,15 @@ use kube::ResourceExt;
 use super::build::{Configuration, PoolResources};
 use super::validate::{Outcome, Redis};
 use crate::armor::{Desired, Replica};
-use crate::child::{Applied, ApplyError, WorkloadStatus};
+use crate::child::{Applied, ApplyError, Kind, WorkloadStatus};
 use crate::conditions::{Conditions, Problem};
+use crate::exporter;
 use crate::mcp_server::{Fault, Health, health};
 use crate::names::{child_name, selector};
 use crate::settings::Settings;
 use crate::world::{ClusterFacts, PodState};
+use components::{components, elapsed, judged};
+use reports::{config_in_sync, external_redis, monitored};
 
 /// A component may be unready for this long before the pool is in Error: a rolled node is no incident.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -50,6 +56,10 @@ pub struct Built<'a> {
     pub replicas: Option<&'a BTreeMap<String, Replica>>,
     /// What they should run.
     pub desired: Option<&'a Desired>,
+    /// What the exporters should run, and their answers; `None` where there are none, or nobody has looked yet.
+    pub exporters: Option<(&'a exporter::Desired, &'a BTreeMap<String, exporter::Replica>)>,
+    /// Whether the cluster has the kind PodMonitor for the operator.
+    pub pod_monitors_served: bool,
     /// Pods of the pool.
     pub pods: &'a [PodState],
     /// Whether a volume without a class finds one.
@@ -63,6 +73,8 @@ pub struct Live {
     pub armor: WorkloadStatus,
     /// The StatefulSet of Redis, where the operator runs one.
     pub redis: Option<WorkloadStatus>,
+    /// The Deployment of the exporter, where there is one, and what it should run.
+    pub exporter: Option<(WorkloadStatus, exporter::Desired)>,
     /// Pods of the pool.
     pub pods: Vec<PodState>,
     /// What the gateways should run; `None` where nothing was ever made.
@@ -95,11 +107,23 @@ pub fn refused(facts: &Facts<'_>, fault: &Fault, live: &Live) -> PoolStatus {
         Some(_) => workload_condition(&mut conditions, "ArmorReady", "Armor", &live.armor, replicas, trouble("armor")),
         None => conditions.keep("ArmorReady"),
     }
+    let exporter = live.exporter.as_ref().map(|(status, _)| status);
+    if let Some(status) = exporter {
+        workload_condition(&mut conditions, "ExporterReady", "Exporter", status, status.desired, trouble("exporter"));
+    }
     conditions.keep("ConfigInSync");
     conditions.keep("AuthorizationOpen");
-    let components = previous.components.iter().map(|component| {
+    if conditions.previous("Monitored").is_some() {
+        conditions.keep("Monitored");
+    }
+    let there = |component: &&Component| component.name != "exporter" || exporter.is_some();
+    let components = previous.components.iter().filter(there).map(|component| {
         let (type_, desired, ready) = match component.name.as_str() {
             "armor" => ("ArmorReady", replicas, live.armor.ready),
+            "exporter" => {
+                let (desired, ready) = exporter.map_or((component.desired, component.ready), |e| (e.desired, e.ready));
+                ("ExporterReady", desired, ready)
+            }
             _ => ("RedisReady", component.desired, live.redis.as_ref().map_or(component.ready, |redis| redis.ready)),
         };
         let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
@@ -131,7 +155,8 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     let pool = &built.outcome.pool;
     let mut conditions = Conditions::new(&facts.previous.conditions, facts.pool.metadata.generation, facts.now.clone());
 
-    let blocking = built.errors.iter().find(|error| !error.is_transient());
+    let monitoring = |error: &&ApplyError| error.key().kind == Kind::PodMonitor;
+    let blocking = built.errors.iter().find(|error| !error.is_transient() && !monitoring(error));
     let not_applied = blocking.map(|error| Problem::new(error.reason(), error.to_string()));
     let accepted = if facts.pool.spec.paused { "Paused" } else { "Accepted" };
     let said = if facts.pool.spec.paused {
@@ -150,15 +175,26 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     }
     let armor = built.resources.deployment.workload();
     workload_condition(&mut conditions, "ArmorReady", "Armor", &armor, pool.replicas, trouble(built.pods, "armor"));
+    let exporter = built.resources.exporter.as_ref().map(|exporter| exporter.deployment.workload());
+    if let Some(status) = &exporter {
+        let (replicas, trouble) = (pool.exporter_replicas, trouble(built.pods, "exporter"));
+        workload_condition(&mut conditions, "ExporterReady", "Exporter", status, replicas, trouble);
+    }
     config_in_sync(&mut conditions, built, pool.replicas);
     let open = "Every caller who is let in may call every tool of the pool.";
     conditions.set("AuthorizationOpen", Some(true), "NoPersonas", open);
 
-    let components = components(facts, built, &conditions, redis.as_ref(), &armor);
+    if pool.pod_monitors {
+        let failed = built.errors.iter().find(|error| !error.is_transient() && monitoring(error));
+        monitored(&mut conditions, built.pod_monitors_served, failed);
+    }
+
+    let components = components(facts, built, &conditions, redis.as_ref(), &armor, exporter.as_ref());
     let degraded = components.iter().filter(|component| component.health == "Degraded");
     // The one that is away longest decides.
     let since = degraded.map(|component| elapsed(&component.since, &facts.now)).max();
-    let untrue = conditions.first_untrue(&["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady"]).cloned();
+    let needed = ["Accepted", "ResolvedRefs", "RedisReady", "ArmorReady", "ExporterReady"];
+    let untrue = conditions.first_untrue(&needed).cloned();
     match &untrue {
         None => conditions.set("Ready", Some(true), "Ready", "The pool takes calls."),
         Some(cause) => {
@@ -167,9 +203,14 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
         }
     }
     let broken_spec = conditions.first_untrue(&["Accepted", "ResolvedRefs"]).is_some();
-    let stuck = armor.deadline_exceeded && armor.current;
+    let is_stuck = |status: &WorkloadStatus| status.deadline_exceeded && status.current;
+    let stuck = match &exporter {
+        _ if is_stuck(&armor) => Some(("Armor", "armor")),
+        Some(exporter) if is_stuck(exporter) => Some(("the exporter", "exporter")),
+        _ => None,
+    };
     let never_ready = components.iter().any(|component| component.health == "Progressing");
-    let phase = if broken_spec || stuck || since.is_some_and(|since| since >= GRACE) {
+    let phase = if broken_spec || stuck.is_some() || since.is_some_and(|since| since >= GRACE) {
         Phase::Error
     } else if never_ready {
         Phase::Pending
@@ -178,8 +219,8 @@ pub fn settled(facts: &Facts<'_>, built: &Built<'_>) -> (PoolStatus, Option<Dura
     };
     let (reason, message) = match (&untrue, stuck) {
         (Some(cause), _) => (cause.reason.clone(), cause.message.clone()),
-        (None, true) => ("RolloutStuck".to_owned(), rollout_stuck(built)),
-        (None, false) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
+        (None, Some(component)) => ("RolloutStuck".to_owned(), rollout_stuck(built, component)),
+        (None, None) => ("Ready".to_owned(), "The pool takes calls.".to_owned()),
     };
     let counts = counts(facts, built);
     let status = PoolStatus {
@@ -336,129 +377,9 @@ pub(crate) fn workload_condition(
     }
 }
 
-/// An existing Redis is judged by the gateways, which use it.
-fn external_redis(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
-    let type_ = "RedisReady";
-    let Some(replicas) = built.replicas.filter(|_| desired_replicas > 0) else {
-        return match conditions.previous(type_) {
-            Some(_) if desired_replicas > 0 => conditions.keep(type_),
-            _ => conditions.set(
-                type_,
-                Some(true),
-                "External",
-                "The pool uses an existing Redis, and no gateway asks for it.",
-            ),
-        };
-    };
-    let mut answering = replicas.values().filter(|replica| replica.unreachable.is_none()).peekable();
-    if answering.peek().is_none() {
-        return conditions.set(type_, None, "NotYetKnown", "No gateway has said yet whether the Redis answers.");
-    }
-    if answering.any(|replica| replica.redis) {
-        return conditions.set(type_, Some(true), "External", "The existing Redis takes the gateways' events.");
-    }
-    let message = "the Redis of spec.redis.external takes no events from any gateway: check that it runs, and the URL, \
-                   password and certificates that urlSecretRef and caRef name; events wait in memory meanwhile";
-    conditions.set(type_, Some(false), "RedisUnreachable", message);
-}
-
-fn rollout_stuck(built: &Built<'_>) -> String {
-    let why = trouble(built.pods, "armor").map_or_else(String::new, |problem| format!(": {}", problem.message));
-    format!("the rollout of Armor makes no progress{why}. The replicas of before go on; correct the spec")
-}
-
-fn config_in_sync(conditions: &mut Conditions<'_>, built: &Built<'_>, desired_replicas: i32) {
-    let type_ = "ConfigInSync";
-    if desired_replicas == 0 {
-        return conditions.set(type_, None, "NoReplicas", "No replica runs.");
-    }
-    let Some(replicas) = built.replicas else { return conditions.keep(type_) };
-    let (Some(desired), false) = (built.desired, replicas.is_empty()) else {
-        return conditions.set(type_, None, "NoReplicas", "No replica has answered yet.");
-    };
-    if let Some((_, replica)) =
-        replicas.iter().find(|(_, replica)| replica.error.is_some() && !replica.in_sync(desired))
-    {
-        let cause = replica.error.as_deref().unwrap_or_default();
-        let message = format!("Armor refuses the configuration and goes on with its last good one: {cause}");
-        return conditions.set(type_, Some(false), "Rejected", message);
-    }
-    let behind = replicas.values().filter(|replica| !replica.in_sync(desired)).count();
-    let unreachable = replicas.values().filter(|replica| replica.unreachable.is_some()).count();
-    match (behind, unreachable) {
-        (0, _) => conditions.set(type_, Some(true), "InSync", "Every replica runs the newest configuration."),
-        (behind, unreachable) if behind == unreachable => {
-            conditions.set(
-                type_,
-                None,
-                "Unreachable",
-                format!("{unreachable} replicas do not answer on their admin port."),
-            );
-        }
-        (behind, _) => {
-            conditions.set(
-                type_,
-                Some(false),
-                "Reloading",
-                format!("{behind} replicas do not run the newest configuration yet."),
-            );
-        }
-    }
-}
-
-/// Health of each component: `Progressing` until it was ready once, `Degraded` when it was and is not.
-fn components(
-    facts: &Facts<'_>,
-    built: &Built<'_>,
-    conditions: &Conditions<'_>,
-    redis: Option<&WorkloadStatus>,
-    armor: &WorkloadStatus,
-) -> Vec<Component> {
-    let pool = &built.outcome.pool;
-    let one = |name: &str, type_: &str, desired: i32, ready: i32, image: Option<String>| {
-        let before = facts.previous.components.iter().find(|component| component.name == name);
-        let is_ready = conditions.get(type_).is_some_and(|condition| condition.status == "True");
-        judged(name, image, before, is_ready, (desired, ready), &facts.now)
-    };
-    let armor_image = pool.armor.image.clone().unwrap_or_else(|| facts.settings.armor_image.clone());
-    let mut components = vec![one("armor", "ArmorReady", pool.replicas, armor.ready, Some(armor_image))];
-    match (&pool.redis, redis) {
-        (Redis::Managed { spec, .. }, Some(status)) => {
-            let image = spec.image.clone().unwrap_or_else(|| facts.settings.redis_image.clone());
-            components.push(one("redis", "RedisReady", 1, status.ready, Some(image)));
-        }
-        _ => components.push(one("redis", "RedisReady", 0, 0, None)),
-    }
-    components
-}
-
-/// A component with its health, and since when it has had it.
-fn judged(
-    name: &str,
-    image: Option<String>,
-    before: Option<&Component>,
-    is_ready: bool,
-    (desired, ready): (i32, i32),
-    now: &Time,
-) -> Component {
-    let health = match before.map(|component| component.health.as_str()) {
-        _ if is_ready => "Healthy",
-        Some("Healthy" | "Degraded") => "Degraded",
-        _ => "Progressing",
-    };
-    let since = before.filter(|component| component.health == health).map(|component| component.since.clone());
-    Component {
-        name: name.to_owned(),
-        desired,
-        ready: ready.min(desired),
-        image,
-        health: health.to_owned(),
-        since: since.unwrap_or_else(|| now.clone()),
-    }
-}
-
-fn elapsed(since: &Time, now: &Time) -> Duration {
-    Duration::try_from(now.0.duration_since(since.0)).unwrap_or_default()
+fn rollout_stuck(built: &Built<'_>, (name, component): (&str, &str)) -> String {
+    let why = trouble(built.pods, component).map_or_else(String::new, |problem| format!(": {}", problem.message));
+    format!("the rollout of {name} makes no progress{why}. The replicas of before go on; correct the spec")
 }
 
 /// The status of a Pool that the operator can not read.

@@ -1,10 +1,12 @@
 //! From a Pool and what it points at to a pool that can be built. Pure: the same input gives the same output.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crds::common::CaRef;
-use crds::pool::{ArmorSpec, AuditParameters, ManagedRedis, NetworkPolicySettings};
+use crds::pool::{ArmorSpec, AuditParameters, ExporterSpec, ManagedRedis, NetworkPolicySettings};
 use crds::{McpServer, Pool};
+use daemon::values::Span;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use secrecy::ExposeSecret;
@@ -18,10 +20,13 @@ use crate::conditions::Problem;
 use crate::mcp_server::{Credential, Fault, Programmed, collisions, validate_server};
 use crate::names::child_name;
 use crate::quantity;
+use crate::siem_export;
 use crate::world::{Lookup, Source, not_found};
 
 const DEFAULT_STREAM_BYTES: i64 = 256 << 20;
 const DEFAULT_REPLICAS: i32 = 2;
+const DEFAULT_EXPORTER_REPLICAS: i32 = 1;
+const DEFAULT_RETAIN: Duration = Duration::from_secs(3600);
 /// What Redis needs of memory beside its data.
 const REDIS_OVERHEAD_BYTES: i64 = 32 << 20;
 /// What the copies of all credentials may take in their Secret, and the configuration in its ConfigMap. Kubernetes takes
@@ -49,10 +54,20 @@ pub struct ValidatedPool {
     pub redis: Redis,
     /// Room of the audit stream.
     pub stream_max_bytes: i64,
+    /// How long delivered events stay in it.
+    pub retain: Duration,
     /// What events say of arguments.
     pub parameters: AuditParameters,
     /// NetworkPolicies.
     pub network_policy: NetworkPolicySettings,
+    /// Whether there are PodMonitors.
+    pub pod_monitors: bool,
+    /// The exporter, as written.
+    pub exporter: ExporterSpec,
+    /// Number of exporters, where there are any.
+    pub exporter_replicas: i32,
+    /// SiemExports of the pool, by name; without one there is no exporter.
+    pub exports: Vec<siem_export::Programmed>,
     /// Servers in the configuration, by name.
     pub servers: Vec<Programmed>,
     /// Values that Armor needs and that others own.
@@ -112,6 +127,10 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
         })?,
         None => DEFAULT_STREAM_BYTES,
     };
+    let retain = match &spec.audit.retain {
+        Some(text) => Span::try_from(text.clone()).map_err(|wrong| invalid(format!("spec.audit.retain: {wrong}")))?.0,
+        None => DEFAULT_RETAIN,
+    };
     let mut credentials = Vec::new();
     if let (Some(tls), Some(lookup)) = (&spec.armor.tls, &found.tls) {
         credentials.extend(tls_pair(&tls.secret_ref.name, lookup).map_err(Fault::Unresolved)?);
@@ -124,6 +143,7 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
     let keys = if let Auth::ApiKeys(keys) = &auth { keys.iter().map(ApiKey::size).sum() } else { 0 };
     let own = credentials.iter().map(Credential::size).sum::<usize>() + keys;
     let (servers, refused, left_out) = roster(found, own);
+    let exporter = spec.exporter.clone().unwrap_or_default();
     Ok(Outcome {
         pool: ValidatedPool {
             name: pool.name_any(),
@@ -134,9 +154,14 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
             auth,
             redis,
             stream_max_bytes,
+            retain,
             parameters: spec.audit.parameters,
             network_policy: spec.network_policy.clone(),
+            pod_monitors: spec.metrics.as_ref().is_some_and(|metrics| metrics.pod_monitor),
+            exporter_replicas: exporter.replicas.unwrap_or(DEFAULT_EXPORTER_REPLICAS),
+            exporter,
             servers,
+            exports: exports(&pool.name_any(), found),
             credentials,
             own_hash_key: spec.audit.hash_key_secret_ref.is_some(),
         },
@@ -367,6 +392,18 @@ fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String
     }
     programmed.sort_by(|a, b| a.name.cmp(&b.name));
     (programmed, refused, left_out)
+}
+
+/// The SiemExports of the pool as its exporter is told of them.
+fn exports(pool: &str, found: &Dereferenced) -> Vec<siem_export::Programmed> {
+    let read = found.exports.iter().filter_map(|(guard, references)| Some((guard.0.as_ref().ok()?, references)));
+    let mut exports: Vec<_> = siem_export::roster(pool, read).into_values().map(|outcome| outcome.programmed).collect();
+    // They may be another pool's: alone they are no reason for an exporter, without which no place in the stream is given up.
+    if !exports.is_empty() {
+        exports.extend(found.malformed_exports.iter().cloned());
+    }
+    exports.sort_by(|a, b| a.name.cmp(&b.name));
+    exports
 }
 
 fn no_room(credentials: usize, document: usize) -> Option<Fault> {

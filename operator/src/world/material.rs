@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
+use kube::api::DynamicObject;
 use kube::{Api, Client};
 use secrecy::{ExposeSecret, SecretSlice};
 use thiserror::Error;
@@ -55,6 +56,10 @@ pub struct Material {
     pub name: String,
     /// Identifies the version: uid and resourceVersion.
     pub version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
     data: BTreeMap<String, SecretSlice<u8>>,
 }
 
@@ -65,7 +70,13 @@ impl Material {
     /// Contents from plain values; for tests.
     pub fn new(source: Source, name: &str, version: &str, data: BTreeMap<String, Vec<u8>>) -> Self {
         let data = data.into_iter().map(|(key, value)| (key, value.into())).collect();
-        Material { source, name: name.to_owned(), version: version.to_owned(), data }
+        let (labels, annotations) = Default::default();
+        Material { source, name: name.to_owned(), version: version.to_owned(), labels, annotations, data }
+    }
+
+    /// The same with labels and annotations; for tests.
+    pub fn with_metadata(self, labels: BTreeMap<String, String>, annotations: BTreeMap<String, String>) -> Self {
+        Material { labels, annotations, ..self }
     }
 
     /// The value under a key, if it is there and not empty.
@@ -179,6 +190,22 @@ impl Materials {
         Ok(found.map(|claim| claim.metadata.labels.unwrap_or_default()))
     }
 
+    /// An object that no watch holds, because it does not fit its schema.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses.
+    pub async fn object(
+        &self,
+        api: &Api<DynamicObject>,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, ReadError> {
+        let fail = |cause: String| ReadError { kind, namespace: namespace.into(), name: name.into(), cause };
+        let read = tokio::time::timeout(READ_TIMEOUT, api.get_opt(name));
+        read.await.map_err(|_| fail("no answer in time".into()))?.map_err(|e| fail(e.to_string()))
+    }
+
     /// Forgets what no spec names any more.
     pub async fn retain(&self, is_named: impl Fn(Source, &str, &str) -> bool) {
         self.known.lock().await.retain(|(source, namespace, name), _| is_named(*source, namespace, name));
@@ -204,6 +231,7 @@ impl Materials {
             }
         };
         let version = format!("{}:{}", metadata.uid.unwrap_or_default(), metadata.resource_version.unwrap_or_default());
-        Ok(Some(Material { source, name: name.to_owned(), version, data }))
+        let (labels, annotations) = (metadata.labels.unwrap_or_default(), metadata.annotations.unwrap_or_default());
+        Ok(Some(Material { source, name: name.to_owned(), version, labels, annotations, data }))
     }
 }

@@ -7,12 +7,13 @@ mod pods;
 mod wake;
 mod watches;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::{McpServer, Pool};
-use kube::Client;
+use crds::{McpServer, Pool, SiemExport};
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
 
 pub use cache::{Cache, Key};
 pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
@@ -22,9 +23,12 @@ pub use wake::{Receivers, Wake};
 pub use watches::run;
 
 use crate::armor::ArmorView;
+use crate::audit::{PoolId, Trail};
 use crate::child::{Applier, ChildStore};
+use crate::exporter::PoolExporters;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::siem_export;
 use crate::status::StatusWriter;
 
 /// One scope of namespaces: all, or a single one. References never leave a namespace, so scopes are independent.
@@ -39,7 +43,9 @@ pub struct Scope {
     pub pools: Store<DeserializeGuard<Pool>>,
     /// The McpServers.
     pub servers: Store<DeserializeGuard<McpServer>>,
-    /// What both own.
+    /// The SiemExports.
+    pub exports: Store<DeserializeGuard<SiemExport>>,
+    /// What Pools and McpServers own.
     pub children: Arc<ChildStore>,
     /// Pods of children.
     pub pods: Arc<Cache<PodState>>,
@@ -53,10 +59,14 @@ pub struct Scope {
     pub materials: Materials,
     /// What Armor says.
     pub armor: Arc<ArmorView>,
+    /// The exporters.
+    pub exporter: Arc<PoolExporters>,
     /// The writer of children.
     pub applier: Applier,
     /// The writer of status.
     pub status: StatusWriter,
+    /// What the audit trails of the pools are told.
+    pub trail: Arc<Trail>,
     /// Asks for reconciles.
     pub wake: Wake,
     /// Counters.
@@ -84,6 +94,41 @@ impl Scope {
                     && s.metadata.deletion_timestamp.is_none()
             })
         })
+    }
+
+    /// The well-formed SiemExports that are for a pool.
+    pub fn exports_of(
+        &self,
+        namespace: &str,
+        pool: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Vec<Arc<DeserializeGuard<SiemExport>>> {
+        self.exports.state_filter(|export| {
+            export.0.as_ref().is_ok_and(|e| {
+                e.metadata.namespace.as_deref() == Some(namespace)
+                    && siem_export::selects(e, pool, labels)
+                    && e.metadata.deletion_timestamp.is_none()
+            })
+        })
+    }
+
+    /// A pool, as its events name it, if there is one of this name.
+    pub fn pool_id(&self, namespace: &str, name: &str) -> Option<PoolId> {
+        let pool = self.pools.get(&ObjectRef::new(name).within(namespace))?;
+        Some(PoolId { uid: pool.uid()?, namespace: namespace.to_owned(), name: name.to_owned() })
+    }
+
+    /// The pools that a SiemExport is for, as their events name them.
+    pub fn pools_of(&self, export: &SiemExport) -> Vec<PoolId> {
+        let namespace = export.namespace().unwrap_or_default();
+        let pools = self.pools.state_filter(|pool| {
+            pool.namespace().as_deref() == Some(&namespace)
+                && siem_export::selects(export, &pool.name_any(), pool.labels())
+        });
+        let id = |pool: &Arc<DeserializeGuard<Pool>>| {
+            Some(PoolId { uid: pool.uid()?, namespace: namespace.clone(), name: pool.name_any() })
+        };
+        pools.iter().filter_map(id).collect()
     }
 
     /// Contents of a Secret or ConfigMap.

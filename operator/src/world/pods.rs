@@ -9,7 +9,7 @@ use crate::names::{COMPONENT_LABEL, CONFIG_NUDGE, INSTANCE_LABEL, POOL_LABEL};
 pub struct PodState {
     /// Uid of the Pod.
     pub uid: String,
-    /// `armor`, `redis` or `mcp-server`.
+    /// `armor`, `redis`, `exporter` or `mcp-server`.
     pub component: Box<str>,
     /// Name of the Pool or McpServer that the Pod belongs to.
     pub instance: Box<str>,
@@ -55,9 +55,9 @@ impl PodState {
         }
     }
 
-    /// Whether this is a gateway of the pool that runs, or is about to.
-    pub fn is_armor_of(&self, pool: &str) -> bool {
-        self.component.as_ref() == "armor" && self.pool.as_ref() == pool && self.is_wanted()
+    /// Whether this is a Pod of a component of the pool that runs, or is about to.
+    pub fn is_of(&self, component: &str, pool: &str) -> bool {
+        self.component.as_ref() == component && self.pool.as_ref() == pool && self.is_wanted()
     }
 
     /// Whether it neither has ended nor is on its way out.

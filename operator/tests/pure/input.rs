@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Parser;
-use crds::{McpServer, Pool};
+use crds::{McpServer, Pool, SiemExport};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use operator::mcp_server::References;
+use operator::mcp_server::{Credential, References};
 use operator::pool::{Dereferenced, LiveRedis, references_of};
 use operator::settings::{Cli, Command, Settings};
+use operator::siem_export::Programmed;
 use operator::world::{Lookup, Material, Source};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,15 +21,27 @@ use serde_json::Value;
 pub struct Input {
     pub pools: Vec<Pool>,
     pub servers: Vec<McpServer>,
+    pub exports: Vec<SiemExport>,
     secrets: BTreeMap<String, (Arc<Material>, BTreeMap<String, String>)>,
     config_maps: BTreeMap<String, Arc<Material>>,
+    programmed: Vec<Export>,
+}
+
+/// What a SiemExport comes to: `kind: Programmed`.
+#[derive(Deserialize)]
+struct Export {
+    export: exporter::config::Export,
+    #[serde(default)]
+    keep: Vec<String>,
+    #[serde(default)]
+    credentials: BTreeMap<String, String>,
 }
 
 impl Input {
     /// Parses documents; each gets the uid `<kind>-<name>-uid`, as if it came from an API server.
     pub fn parse(text: &str) -> Self {
         let mut input = Input::default();
-        for document in text.split("\n---\n").filter(|document| document.contains("kind:")) {
+        for document in text.split("\n---\n").filter(|document| document.contains("kind")) {
             let mut value: Value = serde_saphyr::from_str(document).unwrap();
             let (kind, name) =
                 (value["kind"].as_str().unwrap().to_owned(), value["metadata"]["name"].as_str().unwrap().to_owned());
@@ -39,11 +52,13 @@ impl Input {
             match kind.as_str() {
                 "Pool" => input.pools.push(serde_json::from_value(value).unwrap()),
                 "McpServer" => input.servers.push(serde_json::from_value(value).unwrap()),
+                "SiemExport" => input.exports.push(serde_json::from_value(value).unwrap()),
                 "Secret" => {
                     let secret = Secret::deserialize(value).unwrap();
                     let data = secret.string_data.clone().unwrap_or_default();
                     let data = data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
-                    let material = Material::new(Source::Secret, &name, &version, data);
+                    let material = Material::new(Source::Secret, &name, &version, data)
+                        .with_metadata(secret.labels().clone(), secret.annotations().clone());
                     input.secrets.insert(name, (Arc::new(material), secret.labels().clone()));
                 }
                 "ConfigMap" => {
@@ -53,10 +68,43 @@ impl Input {
                         .config_maps
                         .insert(name.clone(), Arc::new(Material::new(Source::ConfigMap, &name, &version, data)));
                 }
+                "Programmed" => input.programmed.push(serde_json::from_value(value).unwrap()),
                 other => panic!("no such kind in a golden input: {other}"),
             }
         }
         input
+    }
+
+    /// What a SiemExport's references lead to.
+    pub fn references(&self, export: &SiemExport) -> operator::siem_export::References {
+        let secret = |name: &str| self.secrets.get(name).map(|(material, _)| material.clone());
+        let (secrets, config_maps) = (export.spec.secret_names(), export.spec.config_map_names());
+        operator::siem_export::References {
+            secrets: secrets.into_iter().map(|name| (name.to_owned(), secret(name))).collect(),
+            config_maps: config_maps
+                .into_iter()
+                .map(|name| (name.to_owned(), self.config_maps.get(name).cloned()))
+                .collect(),
+        }
+    }
+
+    /// What the exporter of the pool is told and given.
+    pub fn exports(&self) -> Vec<Programmed> {
+        let programmed = |one: &Export| Programmed {
+            name: one.export.name.clone(),
+            export: one.export.clone(),
+            keep: one.keep.clone(),
+            credentials: one
+                .credentials
+                .iter()
+                .map(|(file, value)| Credential {
+                    file: file.clone(),
+                    origin: format!("{file}:1"),
+                    value: value.clone().into_bytes().into(),
+                })
+                .collect(),
+        };
+        self.programmed.iter().map(programmed).collect()
     }
 
     /// What the pool's references lead to.
@@ -66,7 +114,11 @@ impl Input {
         let named = references_of(pool);
         let keys = pool.spec.auth.as_ref().and_then(|auth| auth.api_keys.as_ref());
         let servers = self.servers.iter().filter(|server| server.spec.pool_ref.name == pool.name_any());
+        let exports =
+            self.exports.iter().filter(|one| operator::siem_export::selects(one, &pool.name_any(), pool.labels()));
         Dereferenced {
+            exports: exports.map(|one| (Arc::new(DeserializeGuard(Ok(one.clone()))), self.references(one))).collect(),
+            malformed_exports: Vec::new(),
             redis: LiveRedis::None,
             tls: named.tls.map(secret),
             redis_url: named.redis_url.map(secret),
@@ -104,6 +156,8 @@ pub fn settings() -> Settings {
         "run",
         "--armor-image",
         "armor:test",
+        "--exporter-image",
+        "exporter:test",
         "--redis-image",
         "redis:test",
         "--namespace",

@@ -91,9 +91,16 @@ metadata: {name: wiki}
 spec: {poolRef: {name: net}, workload: {image: wiki:1, port: 9000}}
 ";
 
+const EXPORT: &str = "
+---
+kind: Programmed
+metadata: {name: logs}
+export: {name: logs, destinations: [{name: lines, platform: {stdout: {}}}]}
+";
+
 /// Rows: caller, target, port, expected.
 fn assert_matrix(spec: &str, rows: &[(&str, &str, i32, bool)]) {
-    let input = Input::parse(&format!("kind: Pool\nmetadata: {{name: net}}\nspec: {spec}\n{SERVER}"));
+    let input = Input::parse(&format!("kind: Pool\nmetadata: {{name: net}}\nspec: {spec}\n{SERVER}{EXPORT}"));
     let manifests = manifests(&input);
     let resolve = |who: &str| match who {
         "operator" => peer("operators", &[("app", "ai-gateway-operator")]),
@@ -103,6 +110,7 @@ fn assert_matrix(spec: &str, rows: &[(&str, &str, i32, bool)]) {
         "neighbour" => peer("gateways", &[("app", "neighbour")]),
         "armor" => pods_of(&manifests, "Deployment", "net-armor"),
         "redis" => pods_of(&manifests, "StatefulSet", "net-redis"),
+        "exporter" => pods_of(&manifests, "Deployment", "net-exporter"),
         "wiki" => pods_of(&manifests, "Deployment", "wiki-mcp"),
         other => panic!("no such peer: {other}"),
     };
@@ -127,6 +135,13 @@ fn by_default_everybody_reaches_mcp_and_nothing_else() {
             ("neighbour", "redis", 6379, false),
             ("wiki", "redis", 6379, false),
             ("operator", "redis", 6379, false),
+            ("exporter", "redis", 6379, true),
+            ("operator", "exporter", 9091, true),
+            ("fake-operator", "exporter", 9091, false),
+            ("stranger", "exporter", 9091, false),
+            ("armor", "exporter", 9091, false),
+            ("exporter", "armor", 9090, false),
+            ("exporter", "wiki", 9000, false),
             ("armor", "wiki", 9000, true),
             ("neighbour", "wiki", 9000, false),
             ("stranger", "wiki", 9000, false),
@@ -147,6 +162,7 @@ fn allow_from_limits_the_mcp_port_and_no_other() {
             ("operator", "armor", 9090, true),
             ("armor", "redis", 6379, true),
             ("agent", "redis", 6379, false),
+            ("agent", "exporter", 9091, false),
         ],
     );
 }
@@ -155,6 +171,26 @@ fn allow_from_limits_the_mcp_port_and_no_other() {
 fn switched_off_there_is_no_policy_at_all() {
     assert_matrix(
         "{auth: {anonymous: true}, networkPolicy: {enabled: false}}",
-        &[("stranger", "armor", 9090, true), ("stranger", "redis", 6379, true), ("stranger", "wiki", 9000, true)],
+        &[
+            ("stranger", "armor", 9090, true),
+            ("stranger", "redis", 6379, true),
+            ("stranger", "wiki", 9000, true),
+            ("stranger", "exporter", 9091, true),
+        ],
     );
+}
+
+#[test]
+fn a_pool_without_an_exporter_lets_none_into_its_redis() {
+    let pool = "kind: Pool\nmetadata: {name: net}\nspec: {auth: {anonymous: true}}\n";
+    let manifests = manifests(&Input::parse(pool));
+    let exporter = peer(
+        "gateways",
+        &[
+            ("app.kubernetes.io/name", "exporter"),
+            ("app.kubernetes.io/component", "exporter"),
+            ("app.kubernetes.io/instance", "net"),
+        ],
+    );
+    assert!(!may_reach(&manifests, &exporter, &pods_of(&manifests, "StatefulSet", "net-redis"), 6379));
 }

@@ -88,6 +88,12 @@ fn faults_of_a_pool() {
             says: &["spec.redis.managed.resources.limits.memory", "500Mi", "544Mi", "spec.audit.streamMaxBytes"],
         },
         Case {
+            input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, audit: {retain: 1d}}",
+            condition: "Accepted",
+            reason: "InvalidSpec",
+            says: &["spec.audit.retain", "'1d'", "24h"],
+        },
+        Case {
             input: "kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}, redis: {managed: {persistence: {size: 1Gi}}}, audit: {streamMaxBytes: 512Mi}}",
             condition: "Accepted",
             reason: "VolumeTooSmall",

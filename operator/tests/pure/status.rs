@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 use operator::armor::{Desired, Replica, ServerReport};
-use operator::child::{ChildKey, ChildStore, Kind, WorkloadStatus};
+use operator::child::{ApplyError, ChildKey, ChildStore, Kind, WorkloadStatus};
+use operator::exporter;
 use operator::pool::status::{Built, Facts, Live, refused, settled};
 use operator::pool::{build, configuration, observe, validate::validate};
 use operator::world::{ClusterFacts, PodState};
@@ -22,19 +23,24 @@ const POOL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas:
 
 /// What the cluster shows of a pool.
 #[derive(Clone)]
-struct Seen {
-    armor_ready: i32,
-    armor_updated: i32,
-    redis_ready: i32,
-    redis_pods: i32,
-    conditions: Value,
-    pods: Vec<PodState>,
-    replicas: Option<BTreeMap<String, Replica>>,
-    default_class: Option<bool>,
-    at: i64,
+pub struct Seen {
+    pub armor_ready: i32,
+    pub armor_updated: i32,
+    pub redis_ready: i32,
+    pub redis_pods: i32,
+    pub conditions: Value,
+    pub pods: Vec<PodState>,
+    pub replicas: Option<BTreeMap<String, Replica>>,
+    pub default_class: Option<bool>,
+    pub exporter_ready: i32,
+    pub exporter_conditions: Value,
+    pub exporters: Option<BTreeMap<String, exporter::Replica>>,
+    pub pod_monitors_served: bool,
+    pub errors: Vec<ApplyError>,
+    pub at: i64,
 }
 
-fn healthy() -> Seen {
+pub fn healthy() -> Seen {
     Seen {
         armor_ready: 2,
         armor_updated: 2,
@@ -44,6 +50,11 @@ fn healthy() -> Seen {
         pods: Vec::new(),
         replicas: Some(BTreeMap::from([("prod-armor-a".to_owned(), replica(None, "Ready"))])),
         default_class: Some(true),
+        exporter_ready: 1,
+        exporter_conditions: json!([]),
+        exporters: Some(BTreeMap::from([("prod-exporter-a".to_owned(), exporting("current", None))])),
+        pod_monitors_served: true,
+        errors: Vec::new(),
         at: 0,
     }
 }
@@ -82,33 +93,40 @@ fn pod(component: &str, trouble: (&str, &str)) -> PodState {
 const EXTERNAL: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas: 2}, auth: {anonymous: true}, redis: {external: {urlSecretRef: {name: r, key: u}}}}\n---\nkind: Secret\nmetadata: {name: r}\nstringData: {u: 'redis://r.example.com'}";
 
 /// One round of the real status code; the second value is the timer.
-fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
+pub fn round(previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
     round_of(POOL, previous, seen)
 }
 
 fn round_of(yaml: &str, previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Option<Duration>) {
     let input = Input::parse(yaml);
     let pool = &input.pools[0];
-    let outcome = validate(pool, &input.dereference(pool)).unwrap();
+    let mut outcome = validate(pool, &input.dereference(pool)).unwrap();
+    outcome.pool.exports.extend(input.exports());
     let mut configuration = configuration(&outcome.pool, None).unwrap();
     configuration.revision = "current".into();
     let settings = settings();
     let resources = build(&outcome.pool, &configuration, &settings).unwrap();
     let store = ChildStore::default();
     for mut live in resources.manifests() {
+        let mut conditions = &seen.conditions;
         let (kind, ready, replicas) = match live["kind"].as_str().unwrap() {
+            "Deployment" if live["metadata"]["name"] == "prod-exporter" => {
+                conditions = &seen.exporter_conditions;
+                (Kind::Deployment, seen.exporter_ready, 1)
+            }
             "Deployment" => (Kind::Deployment, seen.armor_ready, 2),
             "StatefulSet" => (Kind::StatefulSet, seen.redis_ready, seen.redis_pods),
             _ => continue,
         };
         live["metadata"]["uid"] = json!("live-uid");
         live["metadata"]["generation"] = json!(1);
-        live["status"] = json!({"observedGeneration": 1, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": seen.armor_updated, "conditions": seen.conditions});
+        live["status"] = json!({"observedGeneration": 1, "replicas": replicas, "readyReplicas": ready, "updatedReplicas": seen.armor_updated, "conditions": conditions});
         let name = live["metadata"]["name"].as_str().unwrap().to_owned();
         store.take(kind, Event::Apply((ChildKey { kind, namespace: "gateways".into(), name }, live)));
     }
     let applied = observe(resources, &store);
     let desired = desired();
+    let exporter_desired = exporter_desired();
     let facts = Facts {
         pool,
         previous,
@@ -120,9 +138,11 @@ fn round_of(yaml: &str, previous: &PoolStatus, seen: &Seen) -> (PoolStatus, Opti
         outcome: &outcome,
         configuration: &configuration,
         resources: &applied,
-        errors: &[],
+        errors: &seen.errors,
         replicas: seen.replicas.as_ref(),
         desired: Some(&desired),
+        exporters: seen.exporters.as_ref().filter(|_| applied.exporter.is_some()).map(|e| (&exporter_desired, e)),
+        pod_monitors_served: seen.pod_monitors_served,
         pods: &seen.pods,
         default_storage_class: seen.default_class,
     };
@@ -139,6 +159,26 @@ fn desired() -> Desired {
         servers: BTreeMap::new(),
         left_out: BTreeMap::new(),
     }
+}
+
+fn exporter_desired() -> exporter::Desired {
+    exporter::Desired {
+        namespace: "gateways".into(),
+        pool: "prod".into(),
+        revision: Some("current".into()),
+        credentials: None,
+        admin_secret: ("prod-exporter-admin".into(), "uid".into()),
+        exports: BTreeMap::new(),
+    }
+}
+
+fn exporting(revision: &str, error: Option<&str>) -> exporter::Replica {
+    let answer = ::exporter::api::wire::Destinations {
+        revision: revision.into(),
+        last_error: error.map(str::to_owned),
+        ..Default::default()
+    };
+    exporter::Replica(Ok(answer.into()))
 }
 
 fn condition<'a>(status: &'a PoolStatus, type_: &str) -> &'a Condition {
@@ -272,7 +312,7 @@ fn a_refused_spec_does_not_freeze_what_is_said_of_the_running_pool() {
     let redis =
         WorkloadStatus { current: true, desired: 1, replicas: 1, ready: 1, updated: 1, ..WorkloadStatus::default() };
     let pods = vec![pod("armor", ("CrashLooping", "container armor exits again and again"))];
-    let live = Live { armor, redis: Some(redis), pods, desired: Some(desired()) };
+    let live = Live { armor, redis: Some(redis), exporter: None, pods, desired: Some(desired()) };
     let status = refuse(&active, &live);
     assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("SecretNotFound")));
     assert_eq!((status.display.armor.as_str(), status.display.servers.as_str()), ("0/2", "1/1"));
@@ -335,4 +375,94 @@ fn an_existing_redis_is_ready_when_a_gateway_can_use_it() {
     let (status, _) = round_of(EXTERNAL, &PoolStatus::default(), &seen(&[&down]));
     assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Pending), Some("RedisUnreachable")));
     assert!(status.message.unwrap().contains("urlSecretRef"));
+}
+
+const EXPORTED: &str = "kind: Pool\nmetadata: {name: prod}\nspec: {armor: {replicas: 2}, auth: {anonymous: true}, metrics: {podMonitor: true}}\n---\nkind: Programmed\nmetadata: {name: logs}\nexport: {name: logs, destinations: [{name: lines, platform: {stdout: {}}}]}";
+
+#[test]
+fn a_pool_with_an_export_is_ready_when_its_exporter_is() {
+    let (status, _) = round_of(EXPORTED, &PoolStatus::default(), &healthy());
+    assert_eq!((status.phase, condition(&status, "ExporterReady").status.as_str()), (Some(Phase::Active), "True"));
+    let names: Vec<&str> = status.components.iter().map(|component| component.name.as_str()).collect();
+    assert_eq!(names, ["armor", "redis", "exporter"]);
+    assert_eq!((status.components[2].desired, status.components[2].ready), (1, 1));
+    assert_eq!(status.components[2].image.as_deref(), Some("exporter:test"));
+
+    let (waiting, _) = round_of(EXPORTED, &PoolStatus::default(), &Seen { exporter_ready: 0, ..healthy() });
+    assert_eq!(
+        (waiting.phase, condition(&waiting, "ExporterReady").reason.as_str()),
+        (Some(Phase::Pending), "NotReady")
+    );
+    assert_eq!(condition(&waiting, "Ready").status, "False");
+
+    let pods = vec![pod("exporter", ("ImagePullFailed", "image exporter:test can not be pulled"))];
+    let down = Seen { exporter_ready: 0, pods, ..healthy() };
+    let (blip, timer) = round_of(EXPORTED, &status, &Seen { at: 10, ..down.clone() });
+    assert_eq!((blip.phase, timer), (Some(Phase::Active), Some(Duration::from_secs(30))));
+    let (broken, _) = round_of(EXPORTED, &blip, &Seen { at: 40, ..down });
+    assert_eq!((broken.phase, broken.reason.as_deref()), (Some(Phase::Error), Some("ImagePullFailed")));
+    assert!(broken.message.unwrap().contains("exporter:test"));
+}
+
+#[test]
+fn without_an_export_nothing_is_said_of_an_exporter() {
+    let (with, _) = round_of(EXPORTED, &PoolStatus::default(), &healthy());
+    let (without, _) = round(&with, &Seen { exporter_ready: 0, ..healthy() });
+    assert_eq!(without.phase, Some(Phase::Active));
+    assert!(without.conditions.iter().all(|c| !["ExporterReady", "Monitored"].contains(&c.type_.as_str())));
+    assert!(without.components.iter().all(|component| component.name != "exporter"));
+}
+
+#[test]
+fn an_exporter_whose_rollout_is_past_its_deadline_is_an_error() {
+    let stuck = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    let seen = Seen { exporter_conditions: stuck, ..healthy() };
+    let (status, _) = round_of(EXPORTED, &PoolStatus::default(), &seen);
+    assert_eq!((status.phase, status.reason.as_deref()), (Some(Phase::Error), Some("RolloutStuck")));
+    assert!(status.message.unwrap().contains("the exporter"));
+}
+
+#[test]
+fn the_configuration_is_in_sync_when_the_exporters_run_it_too() {
+    let seen = |replica: exporter::Replica| {
+        let seen = Seen { exporters: Some(BTreeMap::from([("a".to_owned(), replica)])), ..healthy() };
+        let (status, _) = round_of(EXPORTED, &PoolStatus::default(), &seen);
+        let condition = condition(&status, "ConfigInSync");
+        (condition.status.clone(), condition.reason.clone(), condition.message.clone())
+    };
+    assert_eq!(seen(exporting("current", None)).0, "True");
+    assert_eq!(seen(exporting("older", None)).1, "Reloading");
+    assert_eq!(seen(exporter::Replica(Err("no answer in time".into()))).1, "Unreachable");
+    let (status, reason, message) = seen(exporting("older", Some("line 3: unknown field `x`")));
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Rejected"));
+    assert!(message.contains("exporter") && message.contains("line 3"), "{message}");
+}
+
+#[test]
+fn a_refused_spec_does_not_freeze_what_is_said_of_the_exporter() {
+    let (active, _) = round_of(EXPORTED, &PoolStatus::default(), &healthy());
+    let exporter = WorkloadStatus { current: true, desired: 1, replicas: 1, ..WorkloadStatus::default() };
+    let live = Live { exporter: Some((exporter, exporter_desired())), ..Live::default() };
+    let status = refuse(&active, &live);
+    assert_eq!(condition(&status, "ExporterReady").reason, "NotReady");
+    let component = status.components.iter().find(|component| component.name == "exporter").unwrap();
+    assert_eq!((component.ready, component.health.as_str()), (0, "Degraded"));
+    let gone = refuse(&active, &Live::default());
+    assert!(gone.components.iter().all(|component| component.name != "exporter"));
+}
+
+#[test]
+fn a_cluster_without_pod_monitors_is_named_and_takes_nothing_from_the_pool() {
+    let (status, _) = round_of(EXPORTED, &PoolStatus::default(), &healthy());
+    assert_eq!(condition(&status, "Monitored").status, "True");
+    let (status, _) = round_of(EXPORTED, &status, &Seen { pod_monitors_served: false, ..healthy() });
+    assert_eq!((status.phase, condition(&status, "Ready").status.as_str()), (Some(Phase::Active), "True"));
+    assert_eq!(condition(&status, "Monitored").reason, "PodMonitorUnavailable");
+    assert!(condition(&status, "Monitored").message.contains("spec.metrics.podMonitor"));
+
+    let key = ChildKey { kind: Kind::PodMonitor, namespace: "gateways".into(), name: "prod-armor".into() };
+    let errors = vec![ApplyError::NameConflict(key)];
+    let (status, _) = round_of(EXPORTED, &status, &Seen { errors, ..healthy() });
+    assert_eq!((status.phase, condition(&status, "Accepted").status.as_str()), (Some(Phase::Active), "True"));
+    assert_eq!(condition(&status, "Monitored").reason, "NameConflict");
 }

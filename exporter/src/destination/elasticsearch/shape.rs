@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Write as _;
 
-use events::{Action, EventName, Record};
+use events::{Action, EventName, Record, ResourceOperation, Severity};
 
 use crate::destination::renamed::{Leaf, Nested, Value};
 use crate::destination::{Routed, Shaped, cut};
@@ -50,6 +50,18 @@ fn categories(record: &Record) -> (Option<&'static str>, &'static str) {
         (EventName::AuthDenied, _) => (Some(r#"["authentication"]"#), r#"["info"]"#),
         (EventName::RouteNotFound | EventName::UpstreamError, _) => (Some(r#"["api"]"#), r#"["error"]"#),
         (EventName::ConfigChange, _) => (Some(r#"["configuration"]"#), r#"["change"]"#),
+        (EventName::ResourceChanged, _) => match record.resource_operation {
+            Some(ResourceOperation::Created) => (Some(r#"["configuration"]"#), r#"["creation"]"#),
+            Some(ResourceOperation::Deleted) => (Some(r#"["configuration"]"#), r#"["deletion"]"#),
+            Some(ResourceOperation::Changed) | None => (Some(r#"["configuration"]"#), r#"["change"]"#),
+        },
+        (
+            EventName::ComponentLifecycle
+            | EventName::Scaling
+            | EventName::ReconciliationComplete
+            | EventName::PoolPhaseChanged,
+            _,
+        ) => (None, if record.severity == Severity::Error { r#"["error"]"# } else { r#"["info"]"# }),
         (EventName::EventsDropped | EventName::DestinationFailing | EventName::BacklogAtRisk, _) => {
             (None, r#"["error"]"#)
         }

@@ -42,7 +42,6 @@ pub struct Spec {
 
 /// The two protocols of OTLP that carry protobuf.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub enum Protocol {
     /// HTTP/protobuf.
     #[default]
@@ -76,7 +75,7 @@ impl Config {
             (Protocol::Http, "/") => url.set_path(HTTP_PATH),
             (Protocol::Http, _) => {}
             (Protocol::Grpc, "/") => url.set_path(GRPC_PATH),
-            (Protocol::Grpc, _) => return Err(Invalid::new("url", "must have no path with the protocol grpc")),
+            (Protocol::Grpc, _) => return Err(Invalid::new("url", "must have no path with the protocol Grpc")),
         }
         if spec.headers.len() > MAX_ENTRIES {
             return Err(Invalid::new("headers", format!("must be at most {MAX_ENTRIES}")));
@@ -164,7 +163,7 @@ mod tests {
             (r#"{"url":"https://c.example.com:4318"}"#, "https://c.example.com:4318/v1/logs"),
             (r#"{"url":"https://c.example.com/otlp/v1/logs"}"#, "https://c.example.com/otlp/v1/logs"),
             (
-                r#"{"url":"https://c.example.com:4317","protocol":"grpc"}"#,
+                r#"{"url":"https://c.example.com:4317","protocol":"Grpc"}"#,
                 "https://c.example.com:4317/opentelemetry.proto.collector.logs.v1.LogsService/Export",
             ),
         ] {
@@ -178,7 +177,7 @@ mod tests {
         let many = serde_json::json!({"url": "https://a.example.com", "headers": many}).to_string();
         for (json, expected) in [
             (r#"{"url":"http://a.example.com"}"#, "url: must begin with https://"),
-            (r#"{"url":"https://a.example.com/x","protocol":"grpc"}"#, "url: must have no path with the protocol grpc"),
+            (r#"{"url":"https://a.example.com/x","protocol":"Grpc"}"#, "url: must have no path with the protocol Grpc"),
             (r#"{"url":"https://a.example.com","protocol":"json"}"#, "unknown variant `json`"),
             (r#"{"url":"https://a.example.com","headers":{"x y":"1"}}"#, "headers: must be the name of an HTTP header"),
             (

@@ -36,7 +36,6 @@ pub struct Spec {
 
 /// How an application proves itself to Entra ID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub enum Identity {
     /// By a secret.
     #[default]
@@ -47,7 +46,6 @@ pub enum Identity {
 
 /// Microsoft's clouds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub enum Cloud {
     /// Azure.
     #[default]
@@ -173,7 +171,7 @@ mod tests {
 
     #[test]
     fn urls_are_made_of_the_fields() {
-        let config = config(json!({"cloud": "usGovernment"})).unwrap();
+        let config = config(json!({"cloud": "UsGovernment"})).unwrap();
         assert_eq!(
             config.url.as_str(),
             "https://mcp-audit-ab12.westeurope-1.ingest.monitor.azure.com/dataCollectionRules/\

@@ -10,6 +10,7 @@ mod cef;
 pub mod config;
 mod message;
 pub mod request;
+mod secured;
 pub mod send;
 pub mod shape;
 

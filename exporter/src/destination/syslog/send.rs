@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use super::config::{Config, Transport};
 use super::request;
+use super::secured::Connector;
 use crate::address::Policy;
 use crate::cause::Cause;
 use crate::destination::Shaped;
@@ -37,6 +36,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// After this the name is resolved anew for datagrams, which notice nothing of a receiver that moved.
 const SOCKET_AGE: Duration = Duration::from_secs(30);
+/// After so many connections in a row that ended before anything was assured, nothing newer is written until one stands.
+const PATIENCE: u32 = 2;
 /// For one address of several.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -54,7 +55,7 @@ pub struct Sender {
 
 enum Link {
     Datagrams { socket: Option<(Instant, UdpSocket)> },
-    Stream { tls: Option<(TlsConnector, ServerName<'static>)>, stream: Option<Box<dyn Stream>>, window: Window },
+    Stream { tls: Option<Connector>, stream: Option<Box<dyn Stream>>, window: Window },
 }
 
 /// What was written and may have been lost.
@@ -62,6 +63,8 @@ enum Link {
 struct Window {
     messages: VecDeque<(Instant, Bytes)>,
     bytes: usize,
+    /// Connections in a row that ended with something in here, and before anything of it was assured.
+    ended: u32,
 }
 
 impl Sender {
@@ -82,7 +85,7 @@ impl Sender {
             Transport::Tls => {
                 let name = server_name.map_or(config.host.as_str(), |server_name| server_name.name.as_str());
                 let name = ServerName::try_from(name.to_owned()).map_err(|_| tls::Invalid::ServerName)?;
-                stream(Some((TlsConnector::from(Arc::new(settings.client_config(&[])?)), name)))
+                stream(Some(Connector::new(settings.client_config(&[])?, name)))
             }
         };
         Ok(Self { host: config.host.clone(), port: config.port, policy, link })
@@ -104,6 +107,13 @@ impl Sender {
                     Some(open) => open,
                     None => to.reconnect(tls.as_ref(), window).await?,
                 };
+                if window.ended >= PATIENCE {
+                    // Who takes a connection and ends it, again and again, delivers nothing: a load balancer without
+                    // a receiver behind it, or a receiver that does not like us. What is not taken here can not be
+                    // lost here.
+                    *stream = Some(open);
+                    return Err(Cause::Broken);
+                }
                 to.write(&mut open, request::joined(request::messages(events))).await?;
                 *stream = Some(open);
                 window.push(request::messages(events));
@@ -183,11 +193,7 @@ impl Target<'_> {
     }
 
     /// A new connection on which everything in the window was written again.
-    async fn reconnect(
-        &self,
-        tls: Option<&(TlsConnector, ServerName<'static>)>,
-        window: &mut Window,
-    ) -> Result<Box<dyn Stream>, Cause> {
+    async fn reconnect(&self, tls: Option<&Connector>, window: &mut Window) -> Result<Box<dyn Stream>, Cause> {
         let mut open = self.within(self.connect(tls)).await?;
         if !window.messages.is_empty() {
             self.write(&mut open, request::joined(window.messages.iter().map(|(_, message)| message))).await?;
@@ -196,7 +202,7 @@ impl Target<'_> {
         Ok(open)
     }
 
-    async fn connect(&self, tls: Option<&(TlsConnector, ServerName<'static>)>) -> Result<Box<dyn Stream>, Cause> {
+    async fn connect(&self, tls: Option<&Connector>) -> Result<Box<dyn Stream>, Cause> {
         let mut last = Cause::Connect;
         for address in self.policy.resolve(self.host, self.port).await? {
             let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
@@ -209,11 +215,11 @@ impl Target<'_> {
                 }
             };
             set_options(&tcp).map_err(|_| Cause::Connect)?;
-            let Some((connector, name)) = tls else { return Ok(Box::new(tcp)) };
-            let secured = connector.connect(name.clone(), tcp).await;
-            return match secured {
-                Ok(secured) => Ok(Box::new(secured)),
-                Err(error) => Err(Cause::find(&error).unwrap_or(Cause::Broken)),
+            return match tls {
+                None => Ok(Box::new(tcp)),
+                Some(connector) => {
+                    connector.connect(tcp, self.deadline).await.map(|secured| Box::new(secured) as Box<dyn Stream>)
+                }
             };
         }
         Err(last)
@@ -243,11 +249,14 @@ impl Window {
     /// not is given up, and everything that was not assured when it still stood is kept.
     fn settle(&mut self, stream: &mut Option<Box<dyn Stream>>) {
         if !stream.as_mut().is_some_and(stands) {
-            *stream = None;
+            if stream.take().is_some() && !self.messages.is_empty() {
+                self.ended += 1;
+            }
             return;
         }
         while self.messages.front().is_some_and(|(written, _)| written.elapsed() > ASSURANCE) {
             self.pop();
+            self.ended = 0;
         }
     }
 

@@ -1,7 +1,8 @@
-//! `armor.yaml`. It names files of secrets and never holds a secret itself.
+//! `armor.yaml`, and what there is of `exporter.yaml`. It names files of secrets and never holds a secret itself.
 
 use std::collections::BTreeMap;
 
+use exporter::config::Document;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,16 +11,18 @@ use super::port;
 use crate::child::{Child, Kind, Prepared};
 use crate::mcp_server::{Outbound, Programmed};
 use crate::names::child_name;
-use crate::pool::build::armor::meta;
+use crate::pool::build::parts::meta;
 use crate::pool::validate::{Auth, Redis, ValidatedPool};
 
-/// What Armor is told.
+/// What Armor and the exporter are told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
-    /// Hash over everything else in it.
+    /// Hash over everything else in `armor.yaml`.
     pub revision: String,
     /// `armor.yaml` as a value.
     pub document: Value,
+    /// `exporter.yaml`, where there is an exporter.
+    pub exporter: Option<Document>,
 }
 
 /// Renders the configuration. Key order and list order are fixed, so equal pools give equal bytes.
@@ -33,7 +36,7 @@ pub fn configuration(pool: &ValidatedPool, cluster_id: Option<&str>) -> Result<C
     };
     let redis = match &pool.redis {
         Redis::Managed { .. } => json!({
-            "url": format!("redis://{}.{}.svc:{}", child_name(&pool.name, "redis"), pool.owner.namespace, port::REDIS),
+            "url": redis_url(pool),
             "passwordFile": "redis-password",
         }),
         Redis::External { with_ca: false } => json!({"urlFile": "redis-url"}),
@@ -66,7 +69,12 @@ pub fn configuration(pool: &ValidatedPool, cluster_id: Option<&str>) -> Result<C
     }
     let revision = hex::encode(Sha256::digest(serde_json::to_vec(&document)?))[..16].to_owned();
     document["revision"] = json!(revision);
-    Ok(Configuration { revision, document })
+    Ok(Configuration { revision, document, exporter: super::exporter::document(pool, cluster_id)? })
+}
+
+/// URL of a managed Redis.
+pub(super) fn redis_url(pool: &ValidatedPool) -> String {
+    format!("redis://{}.{}.svc:{}", child_name(&pool.name, "redis"), pool.owner.namespace, port::REDIS)
 }
 
 fn server(server: &Programmed) -> Value {

@@ -2,7 +2,10 @@
 
 mod armor;
 mod config;
+mod exporter;
+mod monitors;
 mod network;
+mod parts;
 mod redis;
 mod secrets;
 
@@ -13,6 +16,7 @@ use crate::world::ClusterFacts;
 use super::validate::ValidatedPool;
 
 pub use config::{Configuration, configuration};
+pub use exporter::{ExporterResources, exporter_credentials};
 pub(crate) use network::{ingress_policy, pods, rule};
 pub(crate) use redis::CLAIM;
 
@@ -22,6 +26,8 @@ pub(crate) mod port {
     pub(crate) const MCP: i32 = 8080;
     /// Armor's admin API.
     pub(crate) const ADMIN: i32 = 9090;
+    /// The exporter's API.
+    pub(crate) const EXPORTER: i32 = 9091;
     /// Redis.
     pub(crate) const REDIS: i32 = 6379;
 }
@@ -49,6 +55,10 @@ pub struct PoolResources<S> {
     pub deployment: Child<S>,
     /// Keeps gateways during drains; absent for a single one.
     pub disruption_budget: Option<Child<S>>,
+    /// What delivers the audit trail, where a SiemExport selects the pool.
+    pub exporter: Option<ExporterResources<S>>,
+    /// PodMonitors; empty where none is wanted.
+    pub pod_monitors: Vec<Child<S>>,
 }
 
 /// A managed Redis.
@@ -76,6 +86,7 @@ pub fn build(
         }),
         super::validate::Redis::External { .. } => None,
     };
+    let exporter = configuration.exporter.as_ref().map(|document| exporter::resources_of(pool, document, settings));
     Ok(PoolResources {
         generated: secrets::generated(pool)?,
         credentials: secrets::credentials(pool)?,
@@ -86,6 +97,8 @@ pub fn build(
         service: armor::service(pool)?,
         deployment: armor::deployment(pool, settings)?,
         disruption_budget: armor::disruption_budget(pool)?,
+        exporter: exporter.transpose()?,
+        pod_monitors: monitors::pod_monitors(pool)?,
     })
 }
 

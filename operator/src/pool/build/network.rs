@@ -8,7 +8,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::armor::meta;
+use super::exporter::COMPONENT;
+use super::parts::meta;
 use super::port;
 use crate::child::{Child, Kind, Prepared};
 use crate::names::selector;
@@ -24,10 +25,22 @@ pub(super) fn policies(pool: &ValidatedPool, settings: &Settings) -> Result<Vec<
     let admin = rule(Some(vec![operator(settings)]), port::ADMIN);
     let mut policies = vec![policy(pool, "armor", vec![mcp, admin])?];
     if matches!(pool.redis, Redis::Managed { .. }) {
-        let armor = rule(Some(vec![pods(selector("armor", &pool.name))]), port::REDIS);
-        policies.push(policy(pool, "redis", vec![armor])?);
+        let mut users = vec![pods(selector("armor", &pool.name))];
+        if !pool.exports.is_empty() {
+            users.push(pods(selector(COMPONENT, &pool.name)));
+        }
+        policies.push(policy(pool, "redis", vec![rule(Some(users), port::REDIS)])?);
     }
     Ok(policies)
+}
+
+/// Lets the operator reach the exporter's API.
+pub(super) fn exporter(
+    pool: &ValidatedPool,
+    settings: &Settings,
+) -> Result<Option<Child<Prepared>>, serde_json::Error> {
+    let ingress = || vec![rule(Some(vec![operator(settings)]), port::EXPORTER)];
+    pool.network_policy.enabled.then(|| policy(pool, COMPONENT, ingress())).transpose()
 }
 
 fn policy(

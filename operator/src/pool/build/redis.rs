@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-use super::armor::meta;
+use super::parts::meta;
 use super::port;
 use crate::child::{Child, Kind, Prepared};
 use crate::names::{child_name, labels, selector};

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::child::{Child, Prepared};
-use crate::pool::build::armor::meta;
+use crate::pool::build::parts::meta;
 use crate::pool::validate::{Auth, Redis, ValidatedPool};
 
 /// 256 random bits as 43 characters that are safe in URLs, headers and redis.conf.
@@ -34,18 +34,28 @@ fn redis_password() -> Value {
     json!({"password": password, "auth.conf": directive})
 }
 
+fn made_once(
+    pool: &ValidatedPool,
+    suffix: &str,
+    component: &str,
+    make: fn() -> Value,
+) -> Result<Child<Prepared>, serde_json::Error> {
+    let object = Secret { metadata: meta(pool, suffix, component), type_: Some("Opaque".into()), ..Secret::default() };
+    Child::generated(&pool.owner, &object, make)
+}
+
+/// The token of an admin port.
+pub(super) fn admin(pool: &ValidatedPool, suffix: &str, component: &str) -> Result<Child<Prepared>, serde_json::Error> {
+    made_once(pool, suffix, component, admin_token)
+}
+
 pub(super) fn generated(pool: &ValidatedPool) -> Result<Vec<Child<Prepared>>, serde_json::Error> {
-    let secret = |suffix: &str, component: &str| Secret {
-        metadata: meta(pool, suffix, component),
-        type_: Some("Opaque".into()),
-        ..Secret::default()
-    };
-    let mut children = vec![Child::generated(&pool.owner, &secret("armor-admin", "armor"), admin_token)?];
+    let mut children = vec![admin(pool, "armor-admin", "armor")?];
     if !pool.own_hash_key {
-        children.push(Child::generated(&pool.owner, &secret("armor-hash-key", "armor"), hash_key)?);
+        children.push(made_once(pool, "armor-hash-key", "armor", hash_key)?);
     }
     if matches!(pool.redis, Redis::Managed { .. }) {
-        children.push(Child::generated(&pool.owner, &secret("redis", "redis"), redis_password)?);
+        children.push(made_once(pool, "redis", "redis", redis_password)?);
     }
     Ok(children)
 }
