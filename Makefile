@@ -38,7 +38,7 @@ generate-into:
 .PHONY: packages
 packages: cluster-packages ## Install the missing Debian packages that the cluster and the tests need (root)
 	@missing=(); \
-	for program in jq shellcheck file; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
+	for program in jq shellcheck file openssl; do command -v "$$program" >/dev/null || missing+=("$$program"); done; \
 	python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv); \
 	command -v java >/dev/null || missing+=(openjdk-17-jre-headless); \
 	command -v mvn >/dev/null || missing+=(maven); \
@@ -62,7 +62,7 @@ images: ## Build the images of the local cluster (PROFILE=release or debug)
 	@PROFILE=$(PROFILE) e2e/images/build.sh >/dev/null
 
 .PHONY: demo
-demo: $(if $(filter current,$(CLUSTER)),,packages) ## A cluster, the operator, a pool and a tool call; CLUSTER=current uses your own cluster
+demo: $(if $(filter current,$(CLUSTER)),,packages) ## A cluster, the operator, a pool, a tool call, its events at two receivers; CLUSTER=current uses your own cluster
 	@e2e/demo/demo.sh up
 
 .PHONY: demo-down

@@ -29,27 +29,34 @@ done < <(
   grep -oE '^\| `[A-Z][A-Za-z`, ]+` \|' "$document" | grep -oE '[A-Z][A-Za-z]+' | sort -u
 )
 
-# Names of metrics, by the file that registers them.
+# Names of metrics, by the file that registers them: first arguments, or names beside their help in the exporter's tuples.
+registered() {
+  tr '\n' ' ' < "$1" | grep -oE 'register\( *"[a-z_]+"|\("[a-z_]+", "[A-Z0-9]' | grep -oE '"[a-z_]+"' | tr -d '"' | sort -u
+}
 while read -r prefix source; do
   while read -r name; do
-    if grep -qE "\`${prefix}_${name}(_total)?\`" docs/reference/metrics.md; then ok; else not_ok "docs/reference/metrics.md does not explain ${prefix}_$name"; fi
-  done < <(tr '\n' ' ' < "$source" | grep -oE 'register\( *"[a-z_]+"' | grep -oE '"[a-z_]+"' | tr -d '"')
+    if grep -qE "\`${prefix}_${name}(_total|_info)?\`" docs/reference/metrics.md; then ok; else not_ok "docs/reference/metrics.md does not explain ${prefix}_$name"; fi
+  done < <(registered "$source")
 done << 'END'
 ai_gateway_operator operator/src/metrics.rs
 armor armor/src/metrics.rs
 armor_audit armor/src/audit/metrics.rs
+exporter exporter/src/metrics.rs
 END
-# And each documented one of the operator and of Armor is registered.
+# And each documented one is registered.
+metrics=$(for source in operator/src/metrics.rs armor/src/metrics.rs armor/src/audit/metrics.rs exporter/src/metrics.rs; do registered "$source"; done)
 while read -r name; do
   short=${name#ai_gateway_operator_}
   short=${short#armor_}
   short=${short#audit_}
-  if cat operator/src/metrics.rs armor/src/metrics.rs armor/src/audit/metrics.rs | tr '\n' ' ' | grep -qE "register\\( *\"${short%_total}\""; then ok; else
+  short=${short#exporter_}
+  short=${short%_info}
+  if grep -qxF "${short%_total}" <<< "$metrics"; then ok; else
     not_ok "docs/reference/metrics.md explains $name, which no code registers"
   fi
 done < <(
   # shellcheck disable=SC2016 # the backticks are Markdown's
-  sed -n 's/^| `\(\(ai_gateway_operator\|armor\)_[a-z_]*\)` |.*/\1/p' docs/reference/metrics.md
+  sed -n 's/^| `\(\(ai_gateway_operator\|armor\|exporter\)_[a-z_]*\)` |.*/\1/p' docs/reference/metrics.md
 )
 
 # Each destination's page explains every field of its block and every code that its answers can give; the README those of all.
@@ -80,7 +87,7 @@ webhook webhook
 stdout stdout
 END
 while read -r code; do
-  if grep -qF "\`$code\`" docs/siem/README.md; then ok; else not_ok "docs/siem/README.md does not explain the code $code"; fi
+  if sed -n '/^## Codes of every destination/,$p' docs/siem/README.md | grep -qE "^\| [^|]*\`$code\`"; then ok; else not_ok "docs/siem/README.md does not explain the code $code"; fi
 done < <(sed '/#\[cfg(test)\]/,$d' exporter/src/cause.rs | grep -oE '=> "[a-z-]+"' | grep -oE '[a-z][a-z-]+')
 # The shells around the pure folders have codes of their own, of several destinations.
 while read -r source; do
@@ -104,6 +111,10 @@ eventbridge event_bridge/request.keys.txt .[0].Entries[0] | .Detail |= fromjson
 sumologic sumo_logic/request.txt .[0]
 webhook webhook/request.txt .[0] | .data |= .[:1]
 END
+
+while IFS= read -r message; do
+  if grep -qxF -- "$message" exporter/tests/golden/syslog/tool_call.blocked.*.txt; then ok; else not_ok "docs/siem/syslog.md shows another message than exporter/tests/golden/syslog"; fi
+done < <(grep '^<' docs/siem/syslog.md)
 
 while IFS=: read -r file link; do
   target=${link#*](}

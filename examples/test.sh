@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Applies every example in a namespace of its own, under the `restricted` Pod Security level, and waits until its Pool is Active and
-# its McpServers are Ready. Needs a cluster with the operator, and the current kubeconfig context.
+# Applies every example in a namespace of its own, under the `restricted` Pod Security level, and waits until its Pool is Active,
+# its McpServers are Ready and its SiemExports are Programmed (their platforms do not exist). Needs a cluster with the operator, and
+# the current kubeconfig context.
 #
 #   examples/test.sh [FILE...]     environment: EXAMPLE_MCP_IMAGE, REDIS_IMAGE, REMOTE_URL, PARALLEL (default 3)
 #

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# The demo: a cluster, the operator from its chart, a pool with two MCP servers, and one tool call through it.
+# The demo: a cluster, the operator from its chart, a pool with two MCP servers, one tool call through it, and a SiemExport whose
+# receivers show what they got.
 #
-#   demo.sh up      everything, up to the tool call; safe to repeat
+#   demo.sh up      everything; safe to repeat
 #   demo.sh down    removes everything that `up` made
 #
-# CLUSTER=local (default)   starts a one-node Kubernetes on this machine
+# CLUSTER=local (default)   starts a one-node Kubernetes on this machine; the receivers of events are rsyslog over TLS and an
+#                           OpenTelemetry Collector, as processes of this machine
 # CLUSTER=current           uses the current kubeconfig context, where it installs the charts and the examples only. The cluster
 #                           must be able to pull OPERATOR_IMAGE, ARMOR_IMAGE, EXPORTER_IMAGE, REDIS_IMAGE and EXAMPLE_MCP_IMAGE. The remote
-#                           server is left out unless REMOTE_URL names one.
+#                           server is left out unless REMOTE_URL names one, and events go to the log of the exporter.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -63,10 +65,12 @@ make_namespace() { # NAME
   fi
 }
 
-call_tool() {
-  local log=$state/port-forward.log forward port deadline
+# Runs a command with the URL of a pool as its last word.
+with_url() { # POOL COMMAND...
+  local log=$state/port-forward.log pool=$1 forward port deadline result=0
+  shift
   : > "$log"
-  kubectl --namespace "$namespace" port-forward service/open-armor :80 > "$log" 2>&1 < /dev/null &
+  kubectl --namespace "$namespace" port-forward "service/$pool-armor" :80 > "$log" 2>&1 < /dev/null &
   forward=$!
   # shellcheck disable=SC2064 # the pid of now
   trap "kill $forward 2>/dev/null || true" EXIT
@@ -76,11 +80,14 @@ call_tool() {
     [ "$SECONDS" -lt "$deadline" ] || { cat "$log" >&2; fail "kubectl port-forward does not come up"; }
     sleep 0.1
   done
-  "$python" $here/client.py "http://127.0.0.1:$port/mcp" "$tool" "$arguments" || fail "the call through the pool failed"
+  "$@" "http://127.0.0.1:$port/mcp" || result=$?
   kill "$forward" 2>/dev/null || true
   wait "$forward" 2>/dev/null || true
   trap - EXIT
+  return "$result"
 }
+call_tool() { "$python" $here/client.py "$1" "$tool" "$arguments"; }
+call_three() { MCP_API_KEY=$(< "$state/siem/api-key") "$python" $here/siem/calls.py "$1" helpdesk__echo nowhere__echo; }
 
 # The event of the call, which is in the stream some milliseconds after the answer.
 show_event() {
@@ -131,22 +138,58 @@ up() {
   kubectl --namespace "$namespace" get mcpserver
 
   step "one tool call through the pool, with the official Python client"
-  call_tool
+  with_url open call_tool || fail "the call through the pool failed"
 
   step "its event in the audit stream (some of the fields)"
   show_event
+  show_export
   next_steps
 }
 
+# Receivers outside the cluster where it is one of this machine, else the exporter's own log.
+show_export() {
+  local target=stdout id
+  if [ "$cluster" = local ]; then
+    target=receivers
+    step "two receivers of events on this machine"
+    $here/siem/receivers.sh start "$state/siem" || fail "the receivers do not start"
+  fi
+  step "a pool with API keys, and a SiemExport for its events"
+  $here/siem/apply.sh "$namespace" "$state/siem" $target
+  $here/wait-ready.sh "$namespace" 120 || fail "the pool did not become ready"
+
+  step "a test event to each destination (spec.test)"
+  id=demo-$(date +%s)
+  $here/siem/test-event.sh "$namespace" "$id" 90 || fail "the test event was not delivered"
+
+  step "three calls: allowed, with a wrong key, of an unknown tool"
+  with_url audited call_three || fail "the calls did not end as they should"
+
+  if [ "$cluster" = local ]; then
+    step "what rsyslog got (some of the fields)"
+    $here/siem/received.sh rsyslog "$state/siem/syslog.received" "$id" 30 || fail "rsyslog misses events"
+    step "what the OpenTelemetry Collector got"
+    $here/siem/received.sh collector "$state/siem/collector.received" "$id" 30 || fail "the Collector misses events"
+  else
+    step "what the exporter wrote to its log (some of the fields)"
+    $here/siem/received.sh stdout "$namespace" "$id" 30 || fail "the log misses events"
+  fi
+  echo
+  kubectl --namespace "$namespace" get siemexport
+}
+
 next_steps() {
+  local watch="kubectl -n $namespace logs -f deployment/audited-exporter"
+  if [ "$cluster" = local ]; then watch="tail -f $state/siem/syslog.received"; fi
   printf '\nDone in %s s. What to try next:\n\n' "$SECONDS"
   if [ "$cluster" = local ]; then echo "  export KUBECONFIG=$KUBECONFIG PATH=${PATH%%:*}:\$PATH"; fi
   cat <<EOF
-  kubectl -n $namespace get pool,mcpserver -o wide
+  kubectl -n $namespace get pool,mcpserver,siemexport -o wide
   kubectl -n $namespace describe pool open
   kubectl -n $namespace scale pool open --replicas=3
   kubectl -n $namespace apply -f examples/07-tools-allow-deny.yaml     # then list the tools again
   kubectl -n $namespace delete mcpserver greeter                        # its tools go from the list
+  $watch     # events as they come
 
   # Your own MCP client, at http://127.0.0.1:8080/mcp:
   kubectl -n $namespace port-forward service/open-armor 8080:80
@@ -158,6 +201,7 @@ EOF
 down() {
   if [ "$cluster" = local ]; then
     $here/remote-server.sh stop "$state"
+    $here/siem/receivers.sh stop "$state/siem"
     make -s --no-print-directory cluster-down
   else
     use_cluster
@@ -166,13 +210,15 @@ down() {
       for example in 04-mcpserver-remote 03-mcpserver-workload 01-pool-anonymous; do
         kubectl --namespace "$namespace" delete --ignore-not-found -f "examples/$example.yaml"
       done
+      kubectl --namespace "$namespace" delete --ignore-not-found -f $here/siem/export-stdout.yaml -f $here/siem/pool.yaml
+      kubectl --namespace "$namespace" delete --ignore-not-found secret demo-key
     fi
     for release in ai-gateway-operator ai-gateway-operator-crds; do
       helm uninstall "$release" --namespace "$system" --ignore-not-found --wait
     done
     # Definitions that were there before the demo, or that somebody else's objects use by now, stay.
     if made crds; then
-      if [ -z "$(kubectl get pools.aigateway.dev,mcpservers.aigateway.dev --all-namespaces -o name 2>/dev/null)" ]; then
+      if [ -z "$(kubectl get pools.aigateway.dev,mcpservers.aigateway.dev,siemexports.aigateway.dev --all-namespaces -o name 2>/dev/null)" ]; then
         kubectl delete --ignore-not-found -f crds/yaml
       else
         echo "the kinds of aigateway.dev stay, because the cluster still has objects of them"

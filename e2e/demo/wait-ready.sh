@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Waits until every Pool of a namespace is Active and every McpServer Ready, and says what changes on the way. When the time is
-# up, prints conditions, Pods and events, and ends with 1.
+# Waits until every Pool of a namespace is Active, every McpServer Ready and every SiemExport Programmed, and says what changes on the
+# way. When the time is up, prints conditions, Pods and events, and ends with 1.
 #
 #   wait-ready.sh NAMESPACE SECONDS
 set -euo pipefail
@@ -9,11 +9,12 @@ deadline=$((SECONDS + $2))
 
 # One line per object: "ready|waiting  KIND/NAME  WORD  REASON: MESSAGE".
 states() {
-  kubectl --namespace "$namespace" get pools.aigateway.dev,mcpservers.aigateway.dev -o json | jq -r '
+  kubectl --namespace "$namespace" get pools.aigateway.dev,mcpservers.aigateway.dev,siemexports.aigateway.dev -o json | jq -r '
     .items[]
     | .metadata.generation as $generation
     | (.status.observedGeneration == $generation) as $seen
-    | ([.status.conditions[]? | select(.type == "Ready")][0] // {}) as $ready
+    | (if .kind == "SiemExport" then "Programmed" else "Ready" end) as $type
+    | ([.status.conditions[]? | select(.type == $type)][0] // {}) as $ready
     | (if .kind == "Pool" then (.status.phase // "-") else ($ready.status // "-") end) as $word
     | (if .kind == "Pool" then $word == "Active" else $word == "True" end) as $good
     | "\(if $seen and $good then "ready" else "waiting" end)\t\(.kind | ascii_downcase)/\(.metadata.name)\t\($word)\t"
@@ -23,7 +24,7 @@ states() {
 explain() {
   echo "not ready in time; what the cluster says:" >&2
   {
-    kubectl --namespace "$namespace" get pools.aigateway.dev,mcpservers.aigateway.dev -o json |
+    kubectl --namespace "$namespace" get pools.aigateway.dev,mcpservers.aigateway.dev,siemexports.aigateway.dev -o json |
       jq -r '.items[] | "\n\(.kind) \(.metadata.name)", (.status.conditions[]? | "  \(.type)=\(.status)  \(.reason): \(.message)")'
     echo
     kubectl --namespace "$namespace" get pods -o wide

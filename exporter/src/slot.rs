@@ -86,7 +86,7 @@ async fn serve(entry: &Arc<Entry>, wanted: &Wanted, stream: Option<Stream>, shar
             tracing::error!(destination = entry.id, %invalid, "the destination can not be set up");
             entry.update(|shown| {
                 shown.state = State::Invalid;
-                shown.code = Some(format!("{invalid}"));
+                shown.code = None;
                 shown.field = Some(invalid.field.to_owned());
                 shown.ready = None;
             });

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use crate::answer::{Outcome, Verdict};
 
 /// Of one request: from a receiver on the same machine to the longest timeout.
-const REQUEST_SECONDS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0];
+const REQUEST_SECONDS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0, 60.0];
 /// From an event's time to its acknowledgement: from an idle second to a backlog of a day.
 const DELAY_SECONDS: [f64; 11] = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0, 300.0, 3_600.0, 21_600.0, 86_400.0];
 

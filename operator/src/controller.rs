@@ -30,6 +30,8 @@ use crate::{mcp_server, pool, references, siem_export, world};
 
 /// How often what is not needed any more is forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(300);
+/// How often statuses that were written are forgotten: there may be one for each object.
+const SWEEP: Duration = Duration::from_secs(30);
 /// Changes within this time of each other are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 
@@ -119,9 +121,15 @@ pub async fn run(
 
 /// Forgets what belonged to objects that are gone, above all the values of Secrets that no spec names any more.
 async fn housekeeping(context: &Context) {
-    let mut tick = tokio::time::interval(HOUSEKEEPING);
+    let (mut often, mut seldom) = (tokio::time::interval(SWEEP), tokio::time::interval(HOUSEKEEPING));
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = often.tick() => {
+                context.scope.status.sweep();
+                continue;
+            }
+            _ = seldom.tick() => {}
+        }
         context.backoff.sweep();
         context.scope.applier.sweep();
         let named = references::all(&context.scope);

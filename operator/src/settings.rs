@@ -14,7 +14,7 @@ pub struct Cli {
 /// What the binary can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Reconcile Pools and McpServers until told to stop.
+    /// Reconcile Pools, McpServers and SiemExports until told to stop.
     Run(Box<Settings>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds {

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -32,9 +32,19 @@ pub enum StatusError {
     Timeout(String),
 }
 
-type Written = (u64, Arc<dyn Any + Send + Sync>);
+/// A status of ours that the watch may not have shown yet.
+struct Written {
+    version: u64,
+    status: Arc<dyn Any + Send + Sync>,
+    /// Since when the watch shows it.
+    shown: Option<Instant>,
+}
 
-/// Writes the status of Pools and McpServers.
+/// A reconcile may have taken its object just before the watch showed our write, so that the write is remembered for
+/// a while after.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// Writes the status of Pools, McpServers and SiemExports.
 #[derive(Clone)]
 pub struct StatusWriter {
     client: Client,
@@ -53,7 +63,7 @@ impl StatusWriter {
         let version = version_of(object);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        if let Some((newer, status)) = written.get(uid) {
+        if let Some(Written { version: newer, status, .. }) = written.get(uid) {
             // Of an object that can not be read the watch never shows the status.
             let unseen = *newer > version || (*newer == version && seen.is_none());
             if let Some(status) = status.downcast_ref::<S>().filter(|_| unseen) {
@@ -91,7 +101,7 @@ impl StatusWriter {
             Ok(answer) => {
                 let uid = object.meta().uid.clone().unwrap_or_default();
                 let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-                written.insert(uid, (version_of(&answer), Arc::new(status)));
+                written.insert(uid, Written { version: version_of(&answer), status: Arc::new(status), shown: None });
                 Ok(true)
             }
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(false),
@@ -99,13 +109,20 @@ impl StatusWriter {
         }
     }
 
-    /// Drops what is remembered of an object once the watch shows it.
+    /// The watch shows an object: what is remembered of it is soon needed no more.
     pub fn caught_up<K: Resource>(&self, object: &K) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = object.meta().uid.as_deref().unwrap_or_default();
-        if written.get(uid).is_some_and(|(newer, _)| *newer <= version_of(object)) {
-            written.remove(uid);
+        if let Some(known) = written.get_mut(uid).filter(|known| known.version <= version_of(object)) {
+            known.shown.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Drops what the watch has shown for long enough. To be called now and then.
+    pub fn sweep(&self) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, known| known.shown.is_none_or(|since| since.elapsed() < REMEMBERED));
+        written.shrink_to_fit();
     }
 
     /// Drops what is remembered of an object that is gone.

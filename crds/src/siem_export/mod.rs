@@ -177,24 +177,24 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub batch_events: Option<i32>,
-    /// Size of one request before compression at most, 16Ki to 8Mi; a platform that takes less gets less. Default: 1Mi.
+    /// Size of one request before compression at most, 16Ki to 4Mi; a platform that takes less gets less. Default: 1Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity('16Ki')) >= 0 && quantity(string(self)).compareTo(quantity('8Mi')) <= 0").message("delivery.batchBytes: write a size from 16Ki to 8Mi"))]
+    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity('16Ki')) >= 0 && quantity(string(self)).compareTo(quantity('4Mi')) <= 0").message("delivery.batchBytes: write a size from 16Ki to 4Mi"))]
     pub batch_bytes: Option<Quantity>,
     /// How long the first event of a request waits for others, 10ms to 60s. Default: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(validation = duration("delivery.flushInterval", "10ms", "60s", "1s"))]
     pub flush_interval: Option<String>,
-    /// How long one request may take, 1s to 2m. Default: 10s.
+    /// How long one request may take, 1s to 60s. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = duration("delivery.timeout", "1s", "2m", "10s"))]
+    #[x_kube(validation = duration("delivery.timeout", "1s", "60s", "10s"))]
     pub timeout: Option<String>,
-    /// Longest pause between two tries, 1s to 1h. Default: 30s.
+    /// Longest pause between two tries, 1s to 10m. Default: 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = duration("delivery.maxRetryInterval", "1s", "1h", "30s"))]
+    #[x_kube(validation = duration("delivery.maxRetryInterval", "1s", "10m", "30s"))]
     pub max_retry_interval: Option<String>,
     /// Age from which on an event is not sent again but given up, 1m to 168h. Default: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]

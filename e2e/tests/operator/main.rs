@@ -7,6 +7,7 @@ mod certificates;
 mod drift;
 mod edits;
 mod equal;
+mod export;
 mod lifecycle;
 mod raw_client;
 mod refused;

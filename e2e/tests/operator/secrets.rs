@@ -15,6 +15,24 @@ pub fn armor_pods(ns: &Namespace) -> Result<Vec<String>> {
     Ok(pods.iter().filter_map(|pod| pod["metadata"]["uid"].as_str().map(str::to_owned)).collect())
 }
 
+/// Makes a key for a user and its Secret, labelled for the pool prod; gives the key.
+pub fn api_key(ns: &Namespace, user: &str) -> Result<String> {
+    let armor = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debug/armor");
+    let armor = std::env::var("ARMOR_BIN").unwrap_or_else(|_| armor.to_owned());
+    let address = format!("{user}@example.com");
+    let made = Command::new(armor)
+        .args(["api-key", "create", "--user", &address, "--name", user, "--label", "keys=prod"])
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let said = String::from_utf8(made.stderr)?;
+    let key =
+        said.split_whitespace().find(|word| word.starts_with("agw_")).context("the key is shown once")?.to_owned();
+    let manifest = String::from_utf8(made.stdout)?;
+    ensure!(!manifest.contains(&key), "the Secret holds the key itself");
+    ns.apply(&manifest)?;
+    Ok(key)
+}
+
 #[test]
 fn a_rotated_token_reaches_the_server_without_a_restart() -> Result<()> {
     let ns = Namespace::new("e2e-rotate")?;
@@ -56,18 +74,7 @@ fn api_keys_let_their_holders_in_and_nobody_else() -> Result<()> {
     let yaml = pool("prod").replace("{anonymous: true}", "{apiKeys: {secretSelector: {matchLabels: {keys: prod}}}}");
     ns.apply(&(yaml + &workload("tickets", "prod")))?;
     ns.condition("pool", "prod", ("ResolvedRefs", "False", "NoApiKeys"), 60)?;
-    let armor = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/debug/armor");
-    let armor = std::env::var("ARMOR_BIN").unwrap_or_else(|_| armor.to_owned());
-    let made = Command::new(armor)
-        .args(["api-key", "create", "--user", "alice@example.com", "--name", "alice", "--label", "keys=prod"])
-        .output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let said = String::from_utf8(made.stderr)?;
-    let key =
-        said.split_whitespace().find(|word| word.starts_with("agw_")).context("the key is shown once")?.to_owned();
-    let manifest = String::from_utf8(made.stdout)?;
-    ensure!(!manifest.contains(&key), "the Secret holds the key itself");
-    ns.apply(&manifest)?;
+    let key = api_key(&ns, "alice")?;
     ns.condition("pool", "prod", ("ResolvedRefs", "True", ""), 30)?;
     ns.active("prod", 120)?;
     ns.condition("mcpserver", "tickets", ("Ready", "True", ""), 60)?;

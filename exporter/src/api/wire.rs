@@ -60,7 +60,7 @@ pub struct Destination {
     pub backlog: Option<u64>,
     /// Dead letters that are kept.
     pub dead: u64,
-    /// The code of the last answer, where it was no success; or what could not be set up.
+    /// The code of the last answer, where it was no success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error_code: Option<String>,
     /// The field that is wrong, where one is.

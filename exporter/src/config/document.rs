@@ -355,10 +355,10 @@ keep: [soc/old]
         assert_eq!((checked.batch_events, checked.flush_interval.as_millis(), checked.rate_limit), (100, 500, None));
         for (yaml, expected) in [
             ("{batchEvents: 0}", "batchEvents: must be from 1 to 10000"),
-            ("{batchBytes: 1}", "batchBytes: must be from 16384 to 8388608"),
+            ("{batchBytes: 1}", "batchBytes: must be from 16384 to 4194304"),
             ("{flushInterval: 2m}", "flushInterval: must be from 10ms to 1m"),
-            ("{timeout: 500ms}", "timeout: must be from 1s to 2m"),
-            ("{maxRetryInterval: 2h}", "maxRetryInterval: must be from 1s to 1h"),
+            ("{timeout: 500ms}", "timeout: must be from 1s to 1m"),
+            ("{maxRetryInterval: 2h}", "maxRetryInterval: must be from 1s to 10m"),
             ("{giveUpAfter: 30s}", "giveUpAfter: must be from 1m to 168h"),
             ("{rateLimit: 100001}", "rateLimit: must be from 0 to 100000"),
         ] {

@@ -36,15 +36,15 @@ impl Delivery {
         }
         Ok(worker::Delivery {
             batch_events: number("batchEvents", self.batch_events, default.batch_events, 1, 10_000)?,
-            batch_bytes: number("batchBytes", self.batch_bytes, default.batch_bytes, 16 << 10, 8 << 20)?,
+            batch_bytes: number("batchBytes", self.batch_bytes, default.batch_bytes, 16 << 10, 4 << 20)?,
             flush_interval: span("flushInterval", self.flush_interval, default.flush_interval, ms(10), s(60))?,
-            timeout: span("timeout", self.timeout, default.timeout, s(1), s(120))?,
+            timeout: span("timeout", self.timeout, default.timeout, s(1), s(60))?,
             max_retry_interval: span(
                 "maxRetryInterval",
                 self.max_retry_interval,
                 default.max_retry_interval,
                 s(1),
-                h(1),
+                s(600),
             )?,
             give_up_after: span("giveUpAfter", self.give_up_after, default.give_up_after, s(60), h(168))?,
             rate_limit: self.rate_limit.filter(|rate| *rate > 0),

@@ -51,12 +51,6 @@ impl Keys {
         format!("{}:dead:{destination}", self.base)
     }
 
-    /// What the states of groups begin with.
-    #[must_use]
-    pub fn states(&self) -> String {
-        self.state("")
-    }
-
     /// Figures of an export.
     #[must_use]
     pub fn export(&self, export: &str) -> String {

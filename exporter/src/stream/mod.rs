@@ -224,12 +224,7 @@ impl Stream {
     /// # Errors
     /// [`StreamError`]
     pub async fn groups(&mut self) -> Result<Vec<String>, StreamError> {
-        let states = self.keys.states();
-        self.link
-            .run("listing groups", script!("groups"), &[self.keys.stream()], |call| {
-                call.arg(states);
-            })
-            .await
+        self.link.run("listing groups", script!("groups"), &[self.keys.stream()], |_| {}).await
     }
 
     /// How many entries the stream has, and how many bytes; 0 bytes where Redis does not tell.

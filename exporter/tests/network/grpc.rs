@@ -33,7 +33,7 @@ fn config(code: &'static str) -> Outcome {
 }
 
 fn otlp(url: String, settings: tls::Settings) -> Arc<dyn Platform> {
-    platform(json!({"otlp": {"url": url, "protocol": "grpc"}}), access(settings, &[("secretRef", "Bearer k")]))
+    platform(json!({"otlp": {"url": url, "protocol": "Grpc"}}), access(settings, &[("secretRef", "Bearer k")]))
 }
 
 /// Without TLS, which is "prior knowledge".
@@ -277,7 +277,7 @@ async fn proxy_carries_it_too() {
     let (proxy, mut asked) = proxy(move |_| Some(target)).await;
     let mut access = access(authority.trusted(), &[]);
     access.proxy = Some(proxy);
-    let block = json!({"otlp": {"url": "https://otlp.example.com:4317", "protocol": "grpc"}});
+    let block = json!({"otlp": {"url": "https://otlp.example.com:4317", "protocol": "Grpc"}});
     assert_eq!(send(&*platform(block, access), 1).await, DELIVERED);
     assert_eq!(asked.recv().await.unwrap(), "otlp.example.com:4317");
 }

@@ -35,7 +35,7 @@ fn blocks() -> [(Value, Assurance); 13] {
         (json!({"splunk": {"url": url, "acknowledgement": true}}), Assurance::Stored),
         (json!({"datadog": {}}), Assurance::Accepted),
         (json!({"otlp": {"url": url}}), Assurance::Accepted),
-        (json!({"otlp": {"url": url, "protocol": "grpc"}}), Assurance::Accepted),
+        (json!({"otlp": {"url": url, "protocol": "Grpc"}}), Assurance::Accepted),
         (json!({"syslog": {"host": "syslog.example.com"}}), Assurance::Sent),
         (json!({"sentinel": sentinel}), Assurance::Accepted),
         (json!({"eventBridge": {"region": "eu-central-1"}}), Assurance::Accepted),
@@ -128,7 +128,7 @@ async fn clouds_identities_come_from_the_pods_environment() {
     });
     assert_eq!(identity.azure_authority, None);
     let [.., (mut sentinel, _), (event_bridge, _), _, _, _, _, _] = blocks();
-    sentinel["sentinel"]["identity"] = "workloadIdentity".into();
+    sentinel["sentinel"]["identity"] = "WorkloadIdentity".into();
     let mut of_pod = with(Default::default(), &[]);
     let azure =
         "sentinel.identity: workloadIdentity needs AZURE_FEDERATED_TOKEN_FILE, which Azure Workload Identity sets";

@@ -86,7 +86,7 @@ fn token(number: usize) -> Response {
 #[tokio::test]
 async fn token_is_asked_for_once_by_all_and_again_shortly_before_its_end() {
     let azure = Azure::start(|number, _| token(number), |_| response(204, "")).await;
-    let sentinel = azure.sentinel("clientSecret", |_| {});
+    let sentinel = azure.sentinel("ClientSecret", |_| {});
     let all = join_all((0..16).map(|_| send(&*sentinel, 2))).await;
     assert!(all.iter().all(|outcome| *outcome == DELIVERED), "{all:?}");
     assert_eq!(azure.tokens(), 1);
@@ -110,7 +110,7 @@ async fn refused_token_is_replaced_within_the_attempt_and_once() {
         },
     )
     .await;
-    let sentinel = azure.sentinel("clientSecret", |_| {});
+    let sentinel = azure.sentinel("ClientSecret", |_| {});
     assert_eq!(send(&*sentinel, 1).await, DELIVERED);
     assert_eq!(send(&*sentinel, 1).await, auth("http-401"));
     assert_eq!(azure.tokens(), 2);
@@ -129,7 +129,7 @@ async fn refusals_of_the_authority_are_verdicts_on_the_events() {
         (200, "<html>", Outcome::All(Verdict::Config { code: Code::fixed("token-no-response"), field: "authority" })),
     ] {
         let azure = Azure::start(move |_, _| response(status, body), |_| response(204, "")).await;
-        let outcome = send(&*azure.sentinel("clientSecret", |_| {}), 3).await;
+        let outcome = send(&*azure.sentinel("ClientSecret", |_| {}), 3).await;
         // Codes that hold a number are not known at compile time, so they are compared by their text.
         assert_eq!(format!("{outcome:?}"), format!("{expected:?}"), "{status} {body}");
     }
@@ -147,7 +147,7 @@ async fn authority_that_never_answers_costs_one_attempt_and_asks_nobody_twice() 
     .await;
     let azure = Azure::start(|number, _| token(number), |_| response(204, "")).await;
     let azure = Azure { authority, login, ..azure };
-    let sentinel = azure.sentinel("clientSecret", |_| {});
+    let sentinel = azure.sentinel("ClientSecret", |_| {});
     let events = batch(1);
     let attempt = || sentinel.send(&events, jiff::Timestamp::now(), Duration::from_secs(1));
     let all = join_all((0..8).map(|_| attempt())).await;
@@ -163,10 +163,10 @@ async fn client_certificate_is_for_the_destination_and_not_for_the_authority() {
     let login = serve(server(None), |_| token(1)).await;
     let certificate = clients.issue("exporter", 2020..2090).client();
     let azure = Azure { ingestion: wants_one, login, tokens: Arc::default(), authority };
-    let sentinel = azure.sentinel("clientSecret", |access| access.tls.client = Some(certificate.clone()));
+    let sentinel = azure.sentinel("ClientSecret", |access| access.tls.client = Some(certificate.clone()));
     assert_eq!(send(&*sentinel, 1).await, DELIVERED);
     let azure = Azure { login: wants_one, ..azure };
-    let sentinel = azure.sentinel("clientSecret", |access| access.tls.client = Some(certificate));
+    let sentinel = azure.sentinel("ClientSecret", |access| access.tls.client = Some(certificate));
     assert!(crate::support::retry("tls-client-certificate")(&send(&*sentinel, 1).await));
 }
 
@@ -186,8 +186,8 @@ async fn client_secret_is_sent_trimmed_and_a_workloads_token_is_read_anew_each_t
         |_| response(204, ""),
     )
     .await;
-    assert_eq!(send(&*azure.sentinel("clientSecret", |_| {}), 1).await, DELIVERED);
-    let sentinel = azure.sentinel("workloadIdentity", |access| access.identity.azure_token_file = Some(file.clone()));
+    assert_eq!(send(&*azure.sentinel("ClientSecret", |_| {}), 1).await, DELIVERED);
+    let sentinel = azure.sentinel("WorkloadIdentity", |access| access.identity.azure_token_file = Some(file.clone()));
     assert_eq!(send(&*sentinel, 1).await, auth("identity-token-file"));
     for number in 2..4 {
         std::fs::write(&file, format!("assertion-{number}\n")).unwrap();

@@ -29,7 +29,6 @@ impl Collector {
 receivers: {{otlp: {{protocols: {{http: {{endpoint: "127.0.0.1:{http}"}}, grpc: {{endpoint: "127.0.0.1:{grpc}"}}}}}}}}
 exporters: {{file: {{path: "{}", flush_interval: 20ms}}}}
 service:
-  telemetry: {{metrics: {{level: none}}}}
   pipelines: {{logs: {{receivers: [otlp], exporters: [file]}}}}
 "#,
             folder.path().join("received").display()
@@ -45,7 +44,7 @@ service:
 
     /// How it is reached by each protocol.
     fn destinations(&self) -> [(&'static str, Arc<dyn Platform>); 2] {
-        [("http", otlp("http", self.http, "")), ("grpc", otlp("grpc", self.grpc, ""))]
+        [("Http", otlp("Http", self.http, "")), ("Grpc", otlp("Grpc", self.grpc, ""))]
     }
 }
 
@@ -150,6 +149,6 @@ async fn collector_decodes_every_value_of_every_record() {
 #[tokio::test]
 async fn url_that_is_not_that_of_logs_is_a_wrong_configuration() {
     let collector = Collector::start().await;
-    let destination = otlp("http", collector.http, "/v1/nothing");
+    let destination = otlp("Http", collector.http, "/v1/nothing");
     assert_eq!(words(&send(&*destination, &cases(0)[..2]).await), ["config http-404 url"]);
 }

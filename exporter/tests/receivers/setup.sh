@@ -9,6 +9,7 @@
 #
 #   setup.sh              prints the folder
 #   setup.sh collector    installs no more than the Collector, and prints its path: the benchmark needs nothing else
+#   setup.sh syslog       unpacks no more than rsyslog and syslog-ng, and prints the folder: for the demo
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -68,7 +69,7 @@ jars() { # jars FOLDER
   local repository
   repository="$(mktemp -d)"
   mvn --quiet --batch-mode --file "$here/opensearch/pom.xml" "-Dmaven.repo.local=$repository" \
-    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies "-DoutputDirectory=$1"
+    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies "-DoutputDirectory=$1" 2>&1 | sed 's/\x1b\[[0-9;]*m//g'
   rm -rf "$repository"
 }
 
@@ -76,14 +77,18 @@ collector() { # collector FOLDER
   (cd "$here/collector" && GOFLAGS=-mod=readonly go build -buildvcs=false -trimpath -ldflags='-s -w' -o "$1/collector" .)
 }
 
-install collector collector/{main.go,go.mod,go.sum,statusutil/go.mod,statusutil/statusutil.go} -- collector
+install_collector() { install collector collector/{main.go,go.mod,go.sum,statusutil/go.mod,statusutil/statusutil.go} -- collector; }
+install_syslog() { install syslog -- syslog; }
+
 case "${1:-}" in
-  collector) echo "$part/collector"; exit ;;
+  collector) install_collector; echo "$part/collector"; exit ;;
+  syslog) install_syslog; echo "$part"; exit ;;
   "") ;;
   *) echo "setup.sh: unknown argument $1" >&2; exit 2 ;;
 esac
+install_collector
 parts=("$part")
-install syslog -- syslog
+install_syslog
 parts+=("$part")
 install python requirements.txt -- python
 parts+=("$part")

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use exporter::api::wire::{Added, Destinations, Test, TestResult};
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::admin::{Failure, Http};
@@ -66,7 +66,7 @@ pub(super) async fn post_events(
     http: &Http,
     address: &str,
     token: &SecretString,
-    events: &[Value],
+    events: &[&RawValue],
 ) -> Result<u64, Failure> {
     let added: Added = http.post((address, PORT), "v1/events", token, &events, EVENTS_TIMEOUT).await?;
     Ok(added.added)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use exporter::api::wire::{Destinations, TestResult};
 use kube::Client;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{self, Unavailable};
@@ -114,9 +114,9 @@ impl PoolExporters {
     ///
     /// # Errors
     /// See `Unavailable`.
-    pub async fn post_events(&self, pool_uid: &str, events: Vec<Value>) -> Result<u64, Unavailable> {
+    pub async fn post_events(&self, pool_uid: &str, events: &[&RawValue]) -> Result<u64, Unavailable> {
         let (address, token, secret) = self.one_of(pool_uid).await?;
-        let answer = client::post_events(&self.http, &address, &token, &events).await;
+        let answer = client::post_events(&self.http, &address, &token, events).await;
         self.known(answer, &secret).await
     }
 
@@ -208,10 +208,11 @@ impl Task<Desired, Replica> for PoolExporters {
 /// Events of the operator reach a pool's stream by way of its exporter.
 impl Sink for Arc<PoolExporters> {
     async fn post(&self, pool_uid: &str, events: &[Vec<u8>]) -> Result<u64, SinkError> {
-        let parsed: Result<Vec<Value>, _> = events.iter().map(|event| serde_json::from_slice(event)).collect();
+        // As they are, with their keys in the order of the schema.
+        let parsed: Result<Vec<&RawValue>, _> = events.iter().map(|event| serde_json::from_slice(event)).collect();
         // They were written by this process.
         let events = parsed.map_err(|_| SinkError::Refused)?;
-        self.post_events(pool_uid, events).await.map_err(|unavailable| match unavailable {
+        self.post_events(pool_uid, &events).await.map_err(|unavailable| match unavailable {
             Unavailable::NoExporter => SinkError::Absent,
             Unavailable::Refused(_) => SinkError::Refused,
             Unavailable::NoPod | Unavailable::NoToken | Unavailable::Failed(_) => SinkError::Unavailable,

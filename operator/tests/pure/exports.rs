@@ -240,7 +240,7 @@ fn faults_of_a_destination_leave_the_others_alone() {
             others: "",
             condition: "Accepted",
             reason: "InvalidSpec",
-            says: &["spec.destinations[bad].delivery.timeout", "from 1s to 2m"],
+            says: &["spec.destinations[bad].delivery.timeout", "from 1s to 1m"],
         },
         Case {
             destination: "stdout: {}, syslog: {host: a}",

@@ -1,9 +1,10 @@
--- KEYS: stream. ARGV: what the keys of states begin with. Gives the groups that have one: those of the exporter.
+-- KEYS: stream. Gives the groups that are named as destinations are: SIEMEXPORT/DESTINATION. A group of somebody else's, made
+-- to look at the stream, is not for us to remove.
 local names = {}
 if exists(KEYS[1]) then
   for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     local name = field(group, 'name')
-    if exists(ARGV[1] .. name) then names[#names + 1] = name end
+    if string.match(name, '^[%l%d.-]+/[%l%d-]+$') then names[#names + 1] = name end
   end
 end
 return names

@@ -1,0 +1,330 @@
+//! SiemExports on a running pool: applied, changed, broken, healed, removed; and that nothing that must stay inside gets out
+//! with the events. The receiver is a double that refuses on demand; real receivers are in `exporter/tests/receivers`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_with};
+use serde_json::{Value, json};
+
+use crate::lifecycle::call;
+use crate::{pool, workload};
+
+/// How long a change of a spec or a Secret may take to reach the exporter and come back as a status.
+const EFFECT: Duration = Duration::from_secs(60);
+/// `whsec_` and the base64 of a text that begins with `planted-`.
+const SECRET: &str = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC1vZi10aGUtZXhwb3J0";
+
+/// A webhook that answers as it is told and keeps what it accepted: a double, because no real one refuses on demand.
+struct Receiver {
+    port: u16,
+    status: Arc<AtomicU16>,
+    accepted: Arc<Mutex<Vec<String>>>,
+}
+
+impl Receiver {
+    fn start() -> Result<Self> {
+        let listener = TcpListener::bind("0.0.0.0:0")?;
+        let receiver = Self {
+            port: listener.local_addr()?.port(),
+            status: Arc::new(AtomicU16::new(200)),
+            accepted: Arc::default(),
+        };
+        let (status, accepted) = (receiver.status.clone(), receiver.accepted.clone());
+        // Ends with the test's process; it has nothing to clean up.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (status, accepted) = (status.clone(), accepted.clone());
+                std::thread::spawn(move || serve(stream, &status, &accepted));
+            }
+        });
+        Ok(receiver)
+    }
+
+    fn answer(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The events that were accepted.
+    fn events(&self) -> Result<Vec<Value>> {
+        let mut events = Vec::new();
+        for body in self.bodies() {
+            let message: Value = serde_json::from_str(&body)?;
+            match &message["data"] {
+                Value::Array(several) => events.extend(several.clone()),
+                one => events.push(one.clone()),
+            }
+        }
+        Ok(events)
+    }
+
+    fn waits_for(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
+        eventually(what, EFFECT, || {
+            let events = self.events()?;
+            let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+            ensure!(wanted(&events), "{names:?}");
+            Ok(())
+        })
+    }
+}
+
+fn serve(stream: TcpStream, status: &AtomicU16, accepted: &Mutex<Vec<String>>) {
+    let Ok(mut answer) = stream.try_clone() else { return };
+    let mut request = BufReader::new(stream);
+    loop {
+        let mut length = 0;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match request.read_line(&mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) if line.trim().is_empty() => break,
+                Ok(_) => {
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap_or(0);
+                    }
+                }
+            }
+        }
+        let mut body = vec![0; length];
+        if request.read_exact(&mut body).is_err() {
+            return;
+        }
+        let status = status.load(Ordering::Relaxed);
+        if status == 200 {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        }
+        let head = format!("HTTP/1.1 {status} Answer\r\ncontent-length: 0\r\n\r\n");
+        if answer.write_all(head.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A Service by whose name a host of the cluster reaches this machine.
+fn service(ns: &Namespace) -> Result<()> {
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "receiver"},
+        "spec": {"type": "ExternalName", "externalName": "host.cluster.internal"}});
+    ns.apply(&service.to_string()).map(drop)
+}
+
+fn hook(ns: &Namespace, name: &str, receiver: &Receiver) -> Value {
+    json!({
+        "name": name,
+        "webhook": {
+            "url": format!("http://receiver.{}.svc:{}/events", ns.name, receiver.port),
+            "secretRef": {"name": "hook", "key": "secret"},
+        },
+        "delivery": {"flushInterval": "100ms", "maxRetryInterval": "2s"},
+    })
+}
+
+fn export(name: &str, destinations: &Value) -> String {
+    json!({
+        "apiVersion": "aigateway.dev/v1alpha1", "kind": "SiemExport", "metadata": {"name": name},
+        "spec": {"poolRef": {"name": "prod"}, "destinations": destinations},
+    })
+    .to_string()
+}
+
+fn calls_of(events: &[Value], tool: &str) -> usize {
+    events.iter().filter(|event| event["event"] == "tool_call" && event["tool.name"] == tool).count()
+}
+
+fn destination(ns: &Namespace, export: &str, name: &str) -> Result<Value> {
+    let object = ns.get("siemexport", export)?;
+    let all = object["status"]["destinations"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|one| one["name"] == name).with_context(|| format!("no {name} in {}", object["status"]))
+}
+
+fn becomes(ns: &Namespace, export: &str, name: &str, state: &str) -> Result<Value> {
+    eventually(&format!("{export}/{name} is {state}"), EFFECT, || {
+        let seen = destination(ns, export, name)?;
+        ensure!(seen["state"] == state, "{seen}");
+        Ok(seen)
+    })
+}
+
+#[test]
+fn an_export_is_applied_tested_broken_healed_changed_and_removed() -> Result<()> {
+    let ns = Namespace::new("e2e-siem")?;
+    let receiver = Receiver::start()?;
+    service(&ns)?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    ns.kubectl(&["create", "secret", "generic", "hook", &format!("--from-literal=secret={SECRET}")])?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+
+    // What kubectl refuses at once.
+    let outside = export(
+        "soc",
+        &json!([{"name": "a", "webhook": {"url": "http://siem.example.com/", "secretRef": {"name": "hook", "key": "secret"}}}]),
+    );
+    let refused = ns.apply(&outside).expect_err("http to a host outside of the cluster").to_string();
+    ensure!(refused.contains("https"), "{refused}");
+
+    // A Secret serves an export only once it is shared, and the message says how.
+    ns.apply(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
+    let problem = ns.condition("siemexport", "soc", ("ResolvedRefs", "False", "SecretNotShared"), 30)?;
+    let message = problem["message"].as_str().unwrap_or_default().to_owned();
+    let commands: Vec<&str> = message.split('`').filter(|part| part.starts_with("kubectl ")).collect();
+    ensure!(!commands.is_empty(), "{message}");
+    for command in commands.iter().flat_map(|command| command.split(" && ")) {
+        let words: Vec<&str> = command.trim().split(' ').skip(1).map(|word| word.trim_matches('\'')).collect();
+        kubectl(&words)?;
+    }
+    ns.condition("siemexport", "soc", ("ResolvedRefs", "True", ""), 30)?;
+    ns.condition("siemexport", "soc", ("Programmed", "True", ""), 90)?;
+    ns.active("prod", 90)?;
+
+    // A test event, once for each id.
+    ns.patch("siemexport", "soc", &json!({"spec": {"test": {"id": "first", "destinations": ["hook"]}}}))?;
+    eventually("the test is reported", EFFECT, || {
+        let last = destination(&ns, "soc", "hook")?["lastTest"].clone();
+        ensure!(last["id"] == "first" && last["result"] == "Delivered", "{last}");
+        Ok(())
+    })?;
+    receiver.waits_for("the test event", |events| events.iter().any(|event| event["test.id"] == "first"))?;
+
+    // Calls arrive, and so does what the operator did.
+    call(&ns, "prod", "tickets__echo", r#"{"text":"planted-argument-of-a-call"}"#, None)?;
+    receiver.waits_for("the call", |events| calls_of(events, "echo") == 1)?;
+    receiver.waits_for("events of the operator", |events| {
+        events.iter().any(|event| event["component.name"] == "operator" && event["event"] == "component_lifecycle")
+    })?;
+    ns.condition("siemexport", "soc", ("Delivering", "True", ""), 60)?;
+
+    // Refused: held, said, and delivered when it is taken again.
+    receiver.answer(401);
+    call(&ns, "prod", "tickets__add", r#"{"a":2,"b":3}"#, None)?;
+    let seen = becomes(&ns, "soc", "hook", "AuthRejected")?;
+    ensure!(seen["lastErrorCode"] == "http-401", "{seen}");
+    ns.condition("siemexport", "soc", ("Delivering", "False", "AuthRejected"), 90)?;
+    let table = ns.kubectl(&["get", "siem"])?;
+    ensure!(table.lines().nth(1).is_some_and(|row| row.contains("0/1")), "{table}");
+    // A tool call does not notice.
+    call(&ns, "prod", "tickets__echo", r#"{"text":"while the SIEM refuses"}"#, None)?;
+    receiver.answer(200);
+    receiver.waits_for("what was held", |events| calls_of(events, "add") == 1 && calls_of(events, "echo") == 2)?;
+    ns.condition("siemexport", "soc", ("Delivering", "True", ""), 90)?;
+
+    // A second destination and a second export that are wrong cost the good one nothing.
+    let wrong = json!({"name": "wrong", "splunk": {"url": "https://splunk.example.com:8088",
+        "tokenSecretRef": {"name": "hook", "key": "no-such-key"}}});
+    ns.apply(&export("soc", &json!([hook(&ns, "hook", &receiver), wrong])))?;
+    becomes(&ns, "soc", "wrong", "Invalid")?;
+    let missing = json!([{"name": "dd", "datadog": {"apiKeySecretRef": {"name": "no-such-secret", "key": "k"}}}]);
+    ns.apply(&export("broken", &missing))?;
+    ns.condition("siemexport", "broken", ("ResolvedRefs", "False", "SecretNotFound"), 30)?;
+    call(&ns, "prod", "tickets__echo", r#"{"text":"again"}"#, None)?;
+    receiver.waits_for("the third call", |events| calls_of(events, "echo") == 3)?;
+    ensure!(destination(&ns, "soc", "hook")?["state"] == "Delivering");
+
+    // Without an export there is no exporter, and the pool is as it was.
+    ns.kubectl(&["delete", "siemexport", "soc", "broken"])?;
+    eventually("the exporter goes", EFFECT, || {
+        let left = ns.list("deployments,services,configmaps", "app.kubernetes.io/component=exporter")?;
+        ensure!(left.is_empty(), "{} objects", left.len());
+        Ok(())
+    })?;
+    ns.active("prod", 60)?;
+    let events = receiver.events()?;
+    let mut ids: Vec<&str> = events.iter().filter_map(|event| event["event_id"].as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ensure!(ids.len() == events.len(), "an event came twice though nothing failed after it was taken");
+    Ok(())
+}
+
+#[test]
+fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_body() -> Result<()> {
+    let ns = Namespace::new("e2e-leaks")?;
+    let receiver = Receiver::start()?;
+    service(&ns)?;
+    let keys = pool("prod").replace("{anonymous: true}", "{apiKeys: {secretSelector: {matchLabels: {keys: prod}}}}");
+    ns.apply(&(keys + &workload("tickets", "prod")))?;
+    let key = crate::secrets::api_key(&ns, "alice")?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
+        "labels": {"aigateway.dev/siem-export": "true"},
+        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}},
+        "stringData": {"secret": SECRET, "hash": "planted-key-of-the-hashes-of-privacy"}});
+    ns.apply(&secret.to_string())?;
+    let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
+    soc["spec"]["privacy"] =
+        json!({"hash": ["user.email", "user.id"], "hashKeySecretRef": {"name": "hook", "key": "hash"}});
+    soc["spec"]["test"] = json!({"id": "first", "destinations": ["hook"]});
+    ns.apply(&soc.to_string())?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    ns.condition("siemexport", "soc", ("Programmed", "True", ""), 60)?;
+
+    // Every way to put content into a call: values, names of arguments, names of tools, keys.
+    let content = r#"{"text":"planted-argument-value","planted-argument-name":"x"}"#;
+    call(&ns, "prod", "tickets__echo", content, Some(&key))?;
+    ensure!(
+        call(&ns, "prod", "tickets__echo", content, Some("agw_planted-wrong-key")).is_err(),
+        "a wrong key was let in"
+    );
+    ensure!(call(&ns, "prod", "tickets__none", content, Some(&key)).is_err(), "a tool that does not exist answered");
+    receiver.answer(500);
+    call(&ns, "prod", "tickets__echo", content, Some(&key))?;
+    becomes(&ns, "soc", "hook", "Retrying")?;
+    receiver.answer(200);
+    receiver.waits_for("everything", |events| {
+        calls_of(events, "echo") >= 2 && events.iter().any(|event| event["event"] == "auth_denied")
+    })?;
+
+    let mut places = vec![
+        ("operator's log".to_owned(), kubectl(&["-n", SYSTEM, "logs", "-l", "app=ai-gateway-operator", "--tail=-1"])?),
+        ("Armor's log".to_owned(), ns.kubectl(&["logs", "deployment/prod-armor"])?),
+        ("exporter's log".to_owned(), ns.kubectl(&["logs", "deployment/prod-exporter"])?),
+        ("bodies".to_owned(), receiver.bodies().join("\n")),
+    ];
+    let kinds = "configmaps,pools,mcpservers,siemexports,deployments,statefulsets,pods,services,events";
+    places.push(("objects".to_owned(), ns.kubectl(&["get", kinds, "-o", "yaml"])?));
+    let pods = |namespace: &str, selector: &str| -> Result<Vec<String>> {
+        let names = kubectl(&["-n", namespace, "get", "pods", "-l", selector, "-o", "name"])?;
+        Ok(names.lines().map(|name| name.trim_start_matches("pod/").to_owned()).collect())
+    };
+    for (namespace, selector, port) in [
+        (ns.name.as_str(), "app.kubernetes.io/component=armor", 9090),
+        (ns.name.as_str(), "app.kubernetes.io/component=exporter", 9091),
+        (SYSTEM, "app=ai-gateway-operator", 8080),
+    ] {
+        for pod in pods(namespace, selector)? {
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
+            places.push((format!("metrics of {pod}"), kubectl(&["get", "--raw", &path])?));
+        }
+    }
+    for (place, text) in &places {
+        ensure!(!text.trim().is_empty(), "nothing was read of {place}");
+        let tail = key.trim_start_matches("agw_");
+        for secret in ["planted-", SECRET, "cGxhbnRlZC", tail] {
+            if let Some(at) = text.find(secret) {
+                let from = text.floor_char_boundary(at.saturating_sub(200));
+                let to = text.floor_char_boundary(at + 100);
+                anyhow::bail!("{secret:?} is in {place}: …{}…", &text[from..to]);
+            }
+        }
+    }
+    // Privacy took the address away from the bodies and from nowhere else.
+    let bodies = receiver.bodies().join("\n");
+    ensure!(bodies.contains("user.email_hash") || bodies.contains("user.id_hash"), "no hash is in the bodies");
+    ensure!(!bodies.contains("alice@example.com"), "an address that is to be hashed is in the bodies");
+    // The check above can fail: the Secret itself holds what is searched for.
+    let secret = kubectl_with(
+        "",
+        &["-n", &ns.name, "get", "secret", "hook", "-o", "go-template={{.data.secret | base64decode}}"],
+    )?;
+    ensure!(secret.contains("cGxhbnRlZC"), "the secret is not the one that was planted");
+    Ok(())
+}
