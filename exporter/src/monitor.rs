@@ -29,6 +29,9 @@ const ORPHAN_LOOKS: u32 = 6;
 const AT_RISK_PERCENT: u64 = 70;
 const SAFE_PERCENT: u64 = 60;
 
+/// The flag that says that the trail was told so.
+const AT_RISK: &str = "at_risk";
+
 /// What the configuration says about the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -108,16 +111,27 @@ impl Monitor {
         let (length, bytes) = stream.size().await?;
         self.gauges.stream_bytes.store(bytes, Ordering::Relaxed);
         self.gauges.room_bytes.store(plan.max_bytes, Ordering::Relaxed);
+        // Before all that writes: where Redis is full, this is what makes room.
+        if looks.is_multiple_of(TRIM_EVERY) {
+            stream.trim(Timestamp::now(), plan.retain).await?;
+            let groups: Vec<String> = plan.groups.iter().cloned().collect();
+            let exports: Vec<String> = self.board.exports().into_iter().map(|(name, _)| name).collect();
+            stream.touch(&groups, &exports).await?;
+        }
+        let mut waiting = Vec::new();
         for entry in self.board.entries() {
             let queue = stream.state(&entry.id).await?;
             let replay = stream.replay_state(&entry.id).await?;
             // What waits, in bytes of the stream: the newest entries are those that are not read yet.
-            let waiting = queue.backlog.unwrap_or_default().saturating_mul(bytes) / length.max(1);
+            let share = queue.backlog.unwrap_or_default().saturating_mul(bytes) / length.max(1);
+            waiting.push((entry.id.clone(), share));
             entry.update(|shown| {
                 shown.queue = queue;
                 shown.replay = replay;
             });
-            self.risk(stream, &entry.id, waiting, plan.max_bytes).await?;
+        }
+        for (id, waiting) in waiting {
+            self.risk(stream, &id, waiting, plan.max_bytes).await?;
         }
         for (name, unrouted) in self.board.exports() {
             let more = unrouted.take();
@@ -132,10 +146,6 @@ impl Monitor {
         self.tell_losses(stream).await?;
         self.remove_orphans(stream, plan, orphans).await?;
         if looks.is_multiple_of(TRIM_EVERY) {
-            stream.trim(Timestamp::now(), plan.retain).await?;
-            let groups: Vec<String> = plan.groups.iter().cloned().collect();
-            let exports: Vec<String> = self.board.exports().into_iter().map(|(name, _)| name).collect();
-            stream.touch(&groups, &exports).await?;
             for destination in &plan.without_replay {
                 stream.forget_replay(destination).await?;
             }
@@ -146,14 +156,19 @@ impl Monitor {
     async fn risk(&self, stream: &mut Stream, id: &str, waiting: u64, room: u64) -> Result<(), StreamError> {
         let share = |percent: u64| room / 100 * percent;
         if waiting >= share(AT_RISK_PERCENT) && room > 0 {
-            if stream.flag(id, "at_risk", true).await?
+            if stream.flag(id, AT_RISK, true, Duration::ZERO).await?
                 && let Some(destination) = Text::new(id)
             {
                 tracing::warn!(destination = id, "what waits for the destination fills most of the stream");
-                self.voice.say(stream, Body::BacklogAtRisk(BacklogAtRisk { destination })).await?;
+                let said = self.voice.say(stream, Body::BacklogAtRisk(BacklogAtRisk { destination })).await;
+                if said.is_err() {
+                    // So that it is told later.
+                    let _ = stream.flag(id, AT_RISK, false, Duration::ZERO).await;
+                }
+                said?;
             }
         } else if waiting < share(SAFE_PERCENT) {
-            stream.flag(id, "at_risk", false).await?;
+            stream.flag(id, AT_RISK, false, Duration::ZERO).await?;
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ use crate::worker::{Condition, Delivery, Router, Worker};
 
 /// A destination that is failing for this long is worth an event.
 const FAILING_AFTER: Duration = Duration::from_secs(30);
+/// The flag that says that the trail was told so.
+const FAILING: &str = "failing";
 /// How often that is looked at, and what Redis did not take is told again.
 const LOOK: Duration = Duration::from_secs(5);
 /// Between two tries of a Redis that fails.
@@ -192,6 +194,25 @@ async fn replay(
     }
 }
 
+/// Tells the trail, if no other replica has.
+async fn say_once(
+    stream: &mut Stream,
+    shared: &Shared,
+    id: &str,
+    failing: bool,
+    body: Body,
+) -> Result<(), StreamError> {
+    if !stream.flag(id, FAILING, failing, FAILING_AFTER).await? {
+        return Ok(());
+    }
+    let said = shared.voice.say(stream, body).await;
+    if said.is_err() {
+        // So that it is told later. A Redis that takes neither is one that will have forgotten more than this.
+        let _ = stream.flag(id, FAILING, !failing, Duration::ZERO).await;
+    }
+    said
+}
+
 /// Tells the board, the other replicas and the trail how it stands.
 async fn tell(
     entry: &Entry,
@@ -204,6 +225,8 @@ async fn tell(
     let mut failing_since: Option<Instant> = None;
     // An earlier process may have left the flag.
     let mut cleared = false;
+    // It is known here that the trail was told of this failure, by whichever replica.
+    let mut failure_told = false;
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
@@ -234,28 +257,36 @@ async fn tell(
             }
             match state {
                 State::Idle => {}
-                State::Delivering if cleared => {}
                 State::Delivering => {
                     failing_since = None;
-                    // A flag that nobody set is not cleared, and nothing is told.
-                    let was_failing = stream.flag(&entry.id, "failing", false).await?;
-                    cleared = true;
-                    if was_failing && let Some(destination) = Text::new(&entry.id) {
-                        let body = Body::DestinationRecovered(DestinationRecovered { destination });
-                        shared.voice.say(&mut stream, body).await?;
+                    failure_told = false;
+                    if !cleared {
+                        // A flag that nobody set is not cleared, and nothing is told.
+                        if let Some(destination) = Text::new(&entry.id) {
+                            let body = Body::DestinationRecovered(DestinationRecovered { destination });
+                            say_once(&mut stream, shared, &entry.id, false, body).await?;
+                        }
+                        cleared = true;
                     }
                 }
-                _ if failing_since.get_or_insert_with(Instant::now).elapsed() >= FAILING_AFTER => {
+                _ if failing_since.get_or_insert_with(Instant::now).elapsed() < FAILING_AFTER => {}
+                _ if failure_told => {
+                    if !stream.is_flagged(&entry.id, FAILING).await? {
+                        // Another replica has told that it recovered, perhaps just now: this one tries again before long.
+                        failing_since = None;
+                        failure_told = false;
+                    }
+                }
+                _ => {
                     cleared = false;
-                    if stream.flag(&entry.id, "failing", true).await?
-                        && let (Some(destination), Some(cause)) =
-                            (Text::new(&entry.id), Text::new(code.as_deref().unwrap_or("unknown")))
+                    if let (Some(destination), Some(cause)) =
+                        (Text::new(&entry.id), Text::new(code.as_deref().unwrap_or("unknown")))
                     {
                         let body = Body::DestinationFailing(DestinationFailing { destination, cause });
-                        shared.voice.say(&mut stream, body).await?;
+                        say_once(&mut stream, shared, &entry.id, true, body).await?;
                     }
+                    failure_told = true;
                 }
-                _ => {}
             }
             Ok::<(), StreamError>(())
         };

@@ -1,6 +1,7 @@
 //! More events than there is room for.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use armor::audit::{AuthFailure, Refusal, RefusalCause};
 use events::{DroppedCause, EventName};
@@ -87,4 +88,41 @@ async fn flood_beside_a_working_redis_loses_no_call() {
     }
     trail.stop().await;
     assert_eq!(request_ids(&records(&server)), expected_ids(300));
+}
+
+/// As fast as this machine allows, for five seconds; the design's figure is 50,000 a second for a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stranger_at_full_speed_for_five_seconds_pushes_no_call_out_of_the_stream() {
+    const LASTS: Duration = Duration::from_secs(5);
+    let server = Server::running(&[]);
+    let trail = Trail::to(&server);
+    let audit = trail.audit.clone();
+    let stranger = std::thread::spawn(move || {
+        let began = Instant::now();
+        let mut made = 0u32;
+        while began.elapsed() < LASTS {
+            // Many addresses, which are harder to join than one.
+            for _ in 0..100 {
+                audit.refuse(&refusal(made, "flood"));
+                made += 1;
+            }
+        }
+        made
+    });
+    let mut calls = 0;
+    let mut pace = tokio::time::interval(Duration::from_millis(2));
+    while !stranger.is_finished() {
+        pace.tick().await;
+        trail.calls(calls, 1);
+        calls += 1;
+    }
+    let made = u64::from(stranger.join().unwrap());
+    trail.stop().await;
+
+    let records = records(&server);
+    assert!(calls > 0);
+    assert_eq!(request_ids(&records), expected_ids(calls));
+    let refusals = of(&records, EventName::AuthDenied);
+    let told: u64 = refusals.iter().map(|r| r.repeat_count.unwrap_or(1)).sum();
+    assert_eq!(told + announced(&records), made, "each refusal is told once or counted as lost");
 }

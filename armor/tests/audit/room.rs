@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use events::{DroppedCause, EventName};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use redis::Value;
 
 use testkit::redis_server::Server;
 
@@ -27,6 +28,42 @@ async fn stream_is_trimmed_to_about_its_room() {
     assert!((ROOM * 7 / 10..=ROOM * 13 / 10).contains(&used), "{used} bytes");
     let lifetime: i64 = server.command(&["TTL", STREAM]);
     assert!((600_000..=604_800).contains(&lifetime), "{lifetime} s");
+}
+
+#[tokio::test]
+async fn stream_that_is_full_and_that_nobody_reads_takes_calls_and_leaves_sessions_their_room() {
+    const ROOM: u64 = 4 * 1024 * 1024;
+    const ROUNDS: usize = 6;
+    const CALLS: usize = 5_000;
+    let server = Server::running(&["--maxmemory", "32mb", "--maxmemory-policy", "noeviction"]);
+    // Every SIEM is down: its group has read some, and goes on no more.
+    let () = server.command(&["XGROUP", "CREATE", STREAM, "soc/splunk", "0", "MKSTREAM"]);
+    let trail = Trail::start(settings(&server.url(), ROOM));
+    let session = "x".repeat(10_000);
+    for round in 0..ROUNDS {
+        trail.calls(round * CALLS, CALLS);
+        let last = ((round + 1) * CALLS) as u64;
+        eventually("the queue is empty", || newest(&server).is_some_and(|r| r.component_seq == last)).await;
+        let () = server.command(&["SET", &format!("session-{round}"), &session]);
+        if round == 0 {
+            let read = ["XREADGROUP", "GROUP", "soc/splunk", "a", "COUNT", "1000", "STREAMS", STREAM, ">"];
+            let _: Value = server.command(&read);
+        }
+    }
+    let metrics = trail.audit.metrics().clone();
+    assert!(metrics.redis_is_up());
+    trail.stop().await;
+    assert_eq!((metrics.events_made(), metrics.events_dropped()), ((ROUNDS * CALLS) as u64, 0));
+    let held = length(&server);
+    assert!(held < ROUNDS * CALLS, "{held} events are less than there is room for");
+    // What is there is the newest, without a gap.
+    let numbers: Vec<u64> = records(&server).iter().map(|r| r.component_seq).collect();
+    let first = (ROUNDS * CALLS - held + 1) as u64;
+    assert_eq!(numbers, (first..=(ROUNDS * CALLS) as u64).collect::<Vec<_>>());
+    for round in 0..ROUNDS {
+        let kept: String = server.command(&["GET", &format!("session-{round}")]);
+        assert_eq!(kept, session);
+    }
 }
 
 #[tokio::test]

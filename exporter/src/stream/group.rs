@@ -52,6 +52,8 @@ pub struct Read {
 /// What was taken over.
 #[derive(Debug, Default)]
 pub struct Claimed {
+    /// How many entries were this consumer's before.
+    pub own: u64,
     /// The entries, oldest first.
     pub entries: Vec<Entry>,
     /// Pending entries whose content a trim has taken: delivered or not, nobody knows.
@@ -136,7 +138,8 @@ impl Group {
         })
     }
 
-    /// Reads at most `count` new entries, which are this consumer's from then on, and prolongs its lease.
+    /// Reads at most `count` new entries, which are this consumer's from then on, and prolongs its lease. With a `count` of 0
+    /// it only counts what was lost.
     ///
     /// # Errors
     /// [`StreamError::NoGroup`]: see [`Group::open`].
@@ -199,7 +202,8 @@ impl Group {
             })
             .await?;
         self.prolonged(began);
-        Ok((Claimed { entries: entries.into_iter().map(Entry::from).collect(), possibly_lost: gone }, last))
+        let entries: Vec<Entry> = entries.into_iter().map(Entry::from).collect();
+        Ok((Claimed { own: entries.len() as u64, entries, possibly_lost: gone }, last))
     }
 
     /// Takes over at most `count` entries of consumers whose leases have lapsed, and removes those that have none left.
@@ -210,13 +214,13 @@ impl Group {
         let keys = [self.keys.stream(), &self.state];
         let (destination, consumer) = (&self.destination, &self.consumer);
         let leases = self.keys.leases(destination);
-        let (gone, entries): (u64, Vec<RawEntry>) = self
+        let (gone, own, entries): (u64, u64, Vec<RawEntry>) = self
             .link
             .run("claiming", script!("claim"), &keys, |call| {
                 call.arg(destination).arg(consumer).arg(leases).arg(count);
             })
             .await?;
-        Ok(Claimed { entries: entries.into_iter().map(Entry::from).collect(), possibly_lost: gone })
+        Ok(Claimed { own, entries: entries.into_iter().map(Entry::from).collect(), possibly_lost: gone })
     }
 
     /// The platform has these. Gives how many were still pending: of two replicas that sent the same, one counts it.

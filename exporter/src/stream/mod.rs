@@ -206,14 +206,21 @@ impl Stream {
     }
 
     /// Sets or clears a flag of a destination. Gives whether that changed anything: of several replicas, one is told so.
+    /// Within `quiet` after it was cleared it is not set: a replica may know less than the one that cleared it.
     ///
     /// # Errors
     /// [`StreamError`]
-    pub async fn flag(&mut self, destination: &str, flag: &str, on: bool) -> Result<bool, StreamError> {
+    pub async fn flag(
+        &mut self,
+        destination: &str,
+        flag: &str,
+        on: bool,
+        quiet: Duration,
+    ) -> Result<bool, StreamError> {
         let changed: u64 = self
             .link
             .run("setting a flag", script!("flag"), &[&self.keys.state(destination)], |call| {
-                call.arg(flag).arg(u8::from(on));
+                call.arg(flag).arg(u8::from(on)).arg(u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX));
             })
             .await?;
         Ok(changed == 1)
@@ -256,6 +263,21 @@ impl Stream {
             })
             .await?;
         Ok(())
+    }
+
+    /// Whether a flag is set: see [`Stream::flag`].
+    ///
+    /// # Errors
+    /// [`StreamError`]
+    pub async fn is_flagged(&mut self, destination: &str, name: &str) -> Result<bool, StreamError> {
+        let keys = [self.keys.state(destination)];
+        let set: u64 = self
+            .link
+            .run("reading a flag", script!("flagged"), &[&keys[0]], |call| {
+                call.arg(name);
+            })
+            .await?;
+        Ok(set == 1)
     }
 
     /// Counts events that no route of an export took. Gives how many there were in all.

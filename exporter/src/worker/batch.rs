@@ -99,7 +99,7 @@ impl Waiting {
         Self { events: events.max(1), bytes, span, flush, groups: BTreeMap::new(), ids: HashSet::new() }
     }
 
-    /// Adds one. Gives whether it was not there yet.
+    /// Adds one, unless it is there. Gives whether it was added.
     pub fn push(&mut self, item: Item, now: Instant) -> bool {
         if !self.ids.insert(EntryId::parse(&item.id)) {
             return false;
@@ -112,6 +112,11 @@ impl Waiting {
         group.bytes += item.shaped.bytes.len();
         group.items.push_back((now, item));
         true
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len()
     }
 
     /// Forgets all of them.

@@ -26,7 +26,7 @@ use crate::answer::{Code, Outcome, Verdict};
 use crate::destination::{Routed, Shaped};
 use crate::platform::Platform;
 use crate::privacy::Privacy;
-use crate::stream::{Dead, Entry, Group, Opened, Read, StreamError};
+use crate::stream::{Dead, Entry, Group, Lost, Opened, Read, StreamError};
 use crate::tally::{Loss, Tally};
 
 use batch::{Batch, Item, Waiting};
@@ -149,6 +149,10 @@ pub struct Worker {
     starved: bool,
     /// Something was added while a read was under way.
     rung: bool,
+    /// Events that are on their way.
+    flying: usize,
+    /// How often this worker began anew: what was sent before is not its to send again.
+    epoch: u64,
     /// What all destinations together hold.
     in_flight: Option<Arc<AtomicUsize>>,
     /// What this destination may hold at present, as the number of destinations changes.
@@ -169,9 +173,11 @@ pub struct Worker {
     next_housekeeping: Instant,
 }
 
-type Sending = BoxFuture<'static, (Batch, Outcome)>;
+/// With the epoch in which it was sent.
+type Sending = BoxFuture<'static, (u64, Batch, Outcome)>;
 /// One read, of so many entries at most, and when it was begun.
-type Reading = BoxFuture<'static, (usize, Instant, Result<Read, StreamError>)>;
+type Reading = BoxFuture<'static, HasRead>;
+type HasRead = (usize, Instant, Result<Read, StreamError>);
 
 /// What was held is no longer, however the worker ends.
 impl Drop for Worker {
@@ -204,6 +210,8 @@ impl Worker {
             expected: 0,
             starved: false,
             rung: false,
+            flying: 0,
+            epoch: 0,
             in_flight: None,
             share: None,
             privacy: None,
@@ -288,21 +296,25 @@ impl Worker {
                     let now = Instant::now();
                     if now >= self.next_housekeeping {
                         self.next_housekeeping = now + HOUSEKEEPING;
+                        // It compares what Redis gave out with what is known here.
+                        if let Some(read) = reading.next().await {
+                            self.has_read(None, read).await;
+                        }
                         self.housekeeping(sending.is_empty()).await;
                     }
                     if now >= self.next_read && reading.is_empty() {
                         self.read(&mut reading).await;
                     }
                 }
-                Some((batch, outcome)) = sending.next() => {
-                    self.judge(batch, outcome);
+                Some((epoch, batch, outcome)) = sending.next() => {
+                    self.landed(epoch, batch, outcome);
                     self.settle().await;
                     if self.starved && self.room() > 0 {
                         self.starved = false;
                         self.next_read = Instant::now();
                     }
                 }
-                Some((count, began, read)) = reading.next() => self.has_read(&mut reading, count, began, read).await,
+                Some(read) = reading.next() => self.has_read(Some(&mut reading), read).await,
                 () = rung => {
                     self.rung = true;
                     self.next_read = self.next_read.min(Instant::now());
@@ -310,8 +322,8 @@ impl Worker {
             }
         }
         let finish = async {
-            while let Some((batch, outcome)) = sending.next().await {
-                self.judge(batch, outcome);
+            while let Some((epoch, batch, outcome)) = sending.next().await {
+                self.landed(epoch, batch, outcome);
                 self.settle().await;
             }
             // What this brings stays pending, which the next to hold this consumer's name looks for.
@@ -343,25 +355,27 @@ impl Worker {
             if self.bucket.as_mut().is_some_and(|bucket| bucket.empty_until(now).is_some()) {
                 return;
             }
-            let due = self.again.front().is_some_and(|(at, _)| *at <= now);
             let pressed = self.is_pressed(sending);
-            let batch = match due.then(|| self.again.pop_front()).flatten() {
-                Some((_, batch)) => batch,
-                None => match self.waiting.take(now, holding, pressed) {
-                    Some(batch) => batch,
-                    None => return,
-                },
+            // After a row of refused events another one shows whether those were poison, or all are refused.
+            let other = match holding && self.poison.is_some() {
+                true => self.waiting.take(now, true, pressed),
+                false => None,
             };
+            let due = self.again.front().is_some_and(|(at, _)| *at <= now);
+            let again = || due.then(|| self.again.pop_front()).flatten().map(|(_, batch)| batch);
+            let Some(batch) = other.or_else(again).or_else(|| self.waiting.take(now, holding, pressed)) else { return };
+            self.flying += batch.items.len();
             if let Some(bucket) = &mut self.bucket {
                 bucket.take(batch.items.len());
             }
             let (platform, timeout, tally) = (self.platform.clone(), self.delivery.timeout, self.tally.clone());
+            let epoch = self.epoch;
             sending.push(Box::pin(async move {
                 let began = Instant::now();
                 let shaped: Vec<Shaped> = batch.items.iter().map(|item| item.shaped.clone()).collect();
                 let outcome = platform.send(&shaped, Timestamp::now(), timeout).await;
                 tally.request(&outcome, began.elapsed());
-                (batch, outcome)
+                (epoch, batch, outcome)
             }));
         }
     }
@@ -422,36 +436,20 @@ impl Worker {
     }
 
     /// Takes what was read, and begins the next read before that where there is more.
-    async fn has_read(
-        &mut self,
-        reading: &mut FuturesUnordered<Reading>,
-        count: usize,
-        began: Instant,
-        read: Result<Read, StreamError>,
-    ) {
+    async fn has_read(&mut self, reading: Option<&mut FuturesUnordered<Reading>>, (count, began, read): HasRead) {
         self.expected = 0;
         let poll = if self.bell.is_some() { POLL_BELOW_BELL } else { POLL };
         match read {
             Ok(read) => {
                 self.group.prolonged(began);
-                if let Some(lost) = read.lost {
-                    tracing::error!(count = lost.count, "events were trimmed before they could be delivered");
-                    self.tally.lost(Loss {
-                        cause: DroppedCause::Trimmed,
-                        count: lost.count,
-                        from: lost.from,
-                        to: lost.to.unwrap_or_else(Timestamp::now),
-                    });
-                }
+                self.lost(read.lost);
                 let full = read.entries.len() == count;
                 self.exhausted |= self.until.is_some() && read.entries.is_empty();
                 self.next_read = Instant::now() + if full || self.rung { Duration::ZERO } else { poll };
                 // A replay looks first whether this was the end.
-                if full && self.until.is_none() {
-                    let room = self.room().saturating_sub(read.entries.len());
-                    if room > 0 {
-                        self.begin_read(reading, room);
-                    }
+                let room = self.room().saturating_sub(read.entries.len());
+                if let Some(reading) = reading.filter(|_| full && self.until.is_none() && room > 0) {
+                    self.begin_read(reading, room);
                 }
                 self.take(read.entries);
                 self.settle().await;
@@ -469,6 +467,7 @@ impl Worker {
     /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody
     /// else's by now. Gives whether Redis answered.
     async fn resume(&mut self) -> bool {
+        self.epoch += 1;
         self.waiting.clear();
         self.again.clear();
         self.release(self.held);
@@ -531,6 +530,24 @@ impl Worker {
         }
     }
 
+    /// A batch has its answer. One that was sent before this worker began anew is no longer held, and may be another
+    /// replica's: that it was taken is told, and nothing else is done.
+    fn landed(&mut self, epoch: u64, batch: Batch, outcome: Outcome) {
+        self.flying -= batch.items.len();
+        if epoch == self.epoch {
+            return self.judge(batch, outcome);
+        }
+        let mut verdicts = match outcome {
+            Outcome::All(verdict) => vec![verdict; batch.items.len()],
+            Outcome::Each(verdicts) => verdicts,
+        }
+        .into_iter();
+        let taken = batch.items.into_iter().filter(|_| verdicts.next() == Some(Verdict::Delivered));
+        let (ids, times): (Vec<_>, Vec<_>) = taken.map(|item| (item.id, item.shaped.time.timestamp())).unzip();
+        self.tally.delivered(times.into_iter(), Timestamp::now());
+        self.delivered.extend(ids);
+    }
+
     /// What became of a batch.
     fn judge(&mut self, batch: Batch, outcome: Outcome) {
         let now = Instant::now();
@@ -539,9 +556,15 @@ impl Worker {
             Outcome::Each(verdicts) => {
                 // A platform that says less than it was asked for has not said that it took the rest.
                 let missing = Verdict::Retry { code: Code::fixed("no-verdict"), after: None };
+                // A platform that took others of the same request is set up rightly: these are no row of refusals. Some say
+                // only how many they refused, so that sending one of them again would be another's repeat.
+                let mixed = verdicts.contains(&Verdict::Delivered);
                 let mut verdicts = verdicts.into_iter();
                 for (verdict, part) in batch.divided(|| verdicts.next().unwrap_or_else(|| missing.clone())) {
-                    self.judge_all(part, verdict, now);
+                    match verdict {
+                        Verdict::Drop { code } if mixed => self.bury(part, &code, DroppedCause::Rejected),
+                        verdict => self.judge_all(part, verdict, now),
+                    }
                 }
             }
         }
@@ -591,7 +614,10 @@ impl Worker {
             poison => poison.insert((code.clone(), 1)).1,
         };
         if run >= POISON_RUN {
-            self.hold(batch, now);
+            // Behind the others: the next probe is another one.
+            let place = self.again.partition_point(|(due, _)| *due <= now);
+            self.again.insert(place, (now, batch));
+            self.hold_until = Some(now + PROBE);
             self.say(Condition::Rejected(code, "events"));
             return;
         }
@@ -624,6 +650,14 @@ impl Worker {
 
     fn count_dead(&self, cause: DroppedCause, at: Timestamp) {
         self.tally.lost(Loss { cause, count: 1, from: at, to: at });
+    }
+
+    fn lost(&self, lost: Option<Lost>) {
+        if let Some(Lost { count, from, to }) = lost {
+            tracing::error!(count, "events were trimmed before they could be delivered");
+            let to = to.unwrap_or_else(Timestamp::now);
+            self.tally.lost(Loss { cause: DroppedCause::Trimmed, count, from, to });
+        }
     }
 
     fn possibly_lost(&self, count: u64) {
@@ -692,13 +726,35 @@ impl Worker {
         {
             return self.redis_failed(&error).await;
         }
-        match self.group.claim(self.room()).await {
+        let room = self.room();
+        if room == 0 && self.group.holds_lease() {
+            // Nothing is read for now, and what is trimmed meanwhile is told all the same.
+            match self.group.read(0).await {
+                Ok(read) => self.lost(read.lost),
+                Err(error) => return self.redis_failed(&error).await,
+            }
+        }
+        match self.group.claim(room).await {
             Ok(claimed) => {
+                let known = self.known();
                 self.possibly_lost(claimed.possibly_lost);
                 self.take(claimed.entries);
+                // An answer of Redis was lost after it gave entries out, or it came back as it was before some were
+                // acknowledged. Nobody else takes them while this consumer lives.
+                if claimed.own > known && self.group.holds_lease() {
+                    tracing::info!(own = claimed.own, known, "entries that this consumer has are read again");
+                    self.resume().await;
+                }
             }
             Err(error) => self.redis_failed(&error).await,
         }
+    }
+
+    /// How many entries this worker knows of that Redis counts as this consumer's.
+    fn known(&self) -> u64 {
+        let again: usize = self.again.iter().map(|(_, batch)| batch.items.len()).sum();
+        let untold = self.delivered.len() + self.unwanted.len() + self.dead.len();
+        (self.waiting.len() + again + self.flying + untold) as u64
     }
 
     async fn redis_failed(&mut self, error: &StreamError) {

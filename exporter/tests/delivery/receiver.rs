@@ -17,6 +17,8 @@ pub enum Answer {
     Status(u16, Vec<(&'static str, &'static str)>, Duration),
     /// Nothing, ever.
     Hang,
+    /// This status, once it is allowed.
+    Once(watch::Receiver<bool>, u16),
     /// The connection is closed.
     Close,
     /// A success with more in it than is read.
@@ -136,7 +138,7 @@ async fn answer(
     let ids: Vec<String> = events.iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
     let number = shared.seen.borrow().len();
     let answer = (shared.script.lock().unwrap())(number, &ids);
-    let accepted = matches!(answer, Answer::Status(200..300, ..));
+    let accepted = matches!(answer, Answer::Status(200..300, ..) | Answer::Once(_, 200..300));
     shared.seen.send_modify(|seen| seen.push((ids, accepted)));
     match answer {
         Answer::Status(status, headers, wait) => {
@@ -148,6 +150,10 @@ async fn answer(
             Ok(response.body(Full::default()).unwrap())
         }
         Answer::Hang => std::future::pending().await,
+        Answer::Once(mut allowed, status) => {
+            let _ = allowed.wait_for(|allowed| *allowed).await;
+            Ok(hyper::Response::builder().status(status).body(Full::default()).unwrap())
+        }
         Answer::Close => Err(std::io::Error::other("closed")),
         Answer::Large => Ok(hyper::Response::new(Full::new(Bytes::from(vec![b'x'; 1 << 20])))),
     }

@@ -110,15 +110,30 @@ impl Exporter {
     }
 
     pub fn configure(&self, revision: &str, exports: Value) {
-        let document = json!({
+        self.write_configuration(&self.document(revision, exports).to_string());
+    }
+
+    pub fn document(&self, revision: &str, exports: Value) -> Value {
+        json!({
             "revision": revision,
             "pool": {"id": POOL, "name": "prod", "namespace": "gateways"},
             "admin": {"port": self.port, "tokenFile": "admin-token"},
             "redis": {"urlFile": "redis-url"},
             "audit": {"streamMaxBytes": 268_435_456, "retain": "1h"},
             "exports": exports,
-        });
-        self.write_configuration(&document.to_string());
+        })
+    }
+
+    /// `STOP` freezes it, `CONT` lets it go on.
+    #[allow(dead_code, reason = "another test uses it")]
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.process_id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    #[allow(dead_code, reason = "another test uses it")]
+    pub fn process_id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
     }
 
     pub fn write_configuration(&self, text: &str) {

@@ -1,7 +1,9 @@
 -- KEYS: stream, state. ARGV: group, consumer, what the keys of leases begin with, entries at most.
-local left, gone, taken = tonumber(ARGV[4]), 0, {}
+-- Gives how many entries were gone, how many this consumer had before, and those that it has got.
+local left, gone, own, taken = tonumber(ARGV[4]), 0, 0, {}
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local name = field(consumer, 'name')
+  if name == ARGV[2] then own = field(consumer, 'pending') end
   -- By its lease alone: a consumer that is slow to acknowledge lives.
   if name ~= ARGV[2] and not exists(ARGV[3] .. name) then
     if field(consumer, 'pending') == 0 then
@@ -17,4 +19,4 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   end
 end
 count(KEYS[2], 'possibly_lost', gone)
-return {gone, taken}
+return {gone, own, taken}
