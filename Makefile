@@ -131,9 +131,14 @@ test-down: ## Remove what an interrupted test left behind
 	@$(TEST_CLUSTER) e2e/run.sh --down
 
 .PHONY: bench
-bench: bench-operator ## Every benchmark
+bench: bench-operator bench-exporter ## Every benchmark
 
 .PHONY: bench-operator
 bench-operator: packages ## The operator against a raw creator, on control planes of its own; ARGS="--pools 100 --idle 1m"
 	cargo build -q --release --locked -p bench -p operator
 	bench/run-operator.sh $(ARGS)
+
+.PHONY: bench-exporter
+bench-exporter: packages ## The exporter against a sink on this machine, and an OpenTelemetry Collector; ARGS="--only one,ten"
+	cargo build -q --release --locked -p bench -p exporter
+	bench/run-exporter.sh $(ARGS)

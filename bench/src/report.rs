@@ -13,6 +13,10 @@ pub enum Goal {
     ValueAtMost(f64),
     /// Value divided by reference is at most this.
     RatioAtMost(f64),
+    /// The value itself is at least this.
+    ValueAtLeast(f64),
+    /// Value divided by reference is at least this.
+    RatioAtLeast(f64),
 }
 
 /// One measured value.
@@ -55,6 +59,8 @@ impl Figure {
         self.met = match goal {
             Goal::ValueAtMost(most) => Some(self.value <= most),
             Goal::RatioAtMost(most) => self.ratio.map(|ratio| ratio <= most),
+            Goal::ValueAtLeast(least) => Some(self.value >= least),
+            Goal::RatioAtLeast(least) => self.ratio.map(|ratio| ratio >= least),
         };
         self.goal = Some(goal);
         self
@@ -66,6 +72,8 @@ impl Goal {
         match self {
             Goal::ValueAtMost(most) => format!("<= {}", number(most)),
             Goal::RatioAtMost(most) => format!("ratio <= {}", number(most)),
+            Goal::ValueAtLeast(least) => format!(">= {}", number(least)),
+            Goal::RatioAtLeast(least) => format!("ratio >= {}", number(least)),
         }
     }
 }
@@ -132,6 +140,8 @@ mod tests {
         let figure = |value: f64| Figure::new("cold", "s", value).against(10.0).to_reach(Goal::RatioAtMost(1.5));
         assert_eq!((figure(15.0).ratio, figure(15.0).met), (Some(1.5), Some(true)));
         assert_eq!(figure(16.0).met, Some(false));
+        let rate = |value: f64| Figure::new("rate", "/s", value).against(10.0).to_reach(Goal::RatioAtLeast(2.0));
+        assert_eq!((rate(20.0).met, rate(19.0).met), (Some(true), Some(false)));
         assert_eq!(Figure::new("x", "", 0.0).against(0.0).to_reach(Goal::RatioAtMost(1.5)).met, None);
     }
 

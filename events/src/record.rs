@@ -245,7 +245,11 @@ impl Record {
         if json.len() > limits::EVENT_BYTES {
             return Err(ReadError::TooLarge { bytes: json.len() });
         }
-        let record: Self = serde_json::from_slice(json)?;
+        // Checked once as a whole, which is faster than string by string; what is not UTF-8 gets its error as before.
+        let record: Self = match std::str::from_utf8(json) {
+            Ok(text) => serde_json::from_str(text)?,
+            Err(_) => serde_json::from_slice(json)?,
+        };
         if record.schema_version.split('.').next() != crate::SCHEMA_VERSION.split('.').next() {
             return Err(ReadError::Version(record.schema_version.into_owned()));
         }

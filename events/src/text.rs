@@ -6,6 +6,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits;
@@ -67,11 +68,21 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Cow::<str>::deserialize(deserializer)?;
-        match Self::new(&raw) {
-            Some(text) if text.as_str() == raw => Ok(text),
-            _ => Err(serde::de::Error::custom("expected 1 to 256 bytes of text without control characters")),
+        /// Copies once: a `Cow` would have been copied before.
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Text;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("1 to 256 bytes of text without control characters")
+            }
+            fn visit_str<E: serde::de::Error>(self, raw: &str) -> Result<Text, E> {
+                match Text::new(raw) {
+                    Some(text) if text.as_str() == raw => Ok(text),
+                    _ => Err(E::custom("expected 1 to 256 bytes of text without control characters")),
+                }
+            }
         }
+        deserializer.deserialize_str(Whole)
     }
 }
 
@@ -196,7 +207,7 @@ impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = String::deserialize(deserializer)?;
         let length = raw.chars().count();
-        if length == 0 || length > limits::MESSAGE_CHARS || raw.chars().any(acts) {
+        if length == 0 || length > limits::MESSAGE_CHARS || any_acts(&raw) {
             return Err(serde::de::Error::custom(
                 "expected a message of 1 to 1024 characters without control characters",
             ));
@@ -225,8 +236,13 @@ fn acts(c: char) -> bool {
             | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether any does. Most texts are ASCII, of which many bytes are looked at at once.
+fn any_acts(raw: &str) -> bool {
+    if raw.is_ascii() { raw.bytes().any(|byte| byte.is_ascii_control()) } else { raw.chars().any(acts) }
+}
+
 fn clean(raw: &str) -> Cow<'_, str> {
-    if raw.chars().any(acts) { Cow::Owned(raw.chars().filter(|c| !acts(*c)).collect()) } else { Cow::Borrowed(raw) }
+    if any_acts(raw) { Cow::Owned(raw.chars().filter(|c| !acts(*c)).collect()) } else { Cow::Borrowed(raw) }
 }
 
 #[cfg(test)]

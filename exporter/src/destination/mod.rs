@@ -20,6 +20,7 @@ pub mod sumo_logic;
 pub mod syslog;
 pub mod webhook;
 
+use std::borrow::Cow;
 use std::fmt;
 
 pub use block::{Block, SecretField};
@@ -48,7 +49,7 @@ pub struct Shaped {
     pub time: Moment,
     /// Events of different groups never share a request (an index, a header's value); most platforms have one, the
     /// empty.
-    pub group: String,
+    pub group: Cow<'static, str>,
     /// Whether something was cut, to fit the platform's limit for one event; the encoded event says so itself.
     pub cut: bool,
 }

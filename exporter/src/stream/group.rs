@@ -144,23 +144,31 @@ impl Group {
     /// # Errors
     /// [`StreamError::NoGroup`]: see [`Group::open`].
     pub async fn read(&mut self, count: usize) -> Result<Read, StreamError> {
-        let keys = [self.keys.stream(), &self.lease, &self.state];
-        let (destination, consumer) = (&self.destination, &self.consumer);
         let began = Instant::now();
-        let reply: (u64, String, String, Vec<RawEntry>) = self
-            .link
-            .run("reading", script!("read"), &keys, |call| {
-                call.arg(destination).arg(consumer).arg(count).arg(millis(LEASE));
-            })
-            .await?;
+        let read = self.begin_read(count).await?;
         self.prolonged(began);
-        let (lost, last, first, entries) = reply;
-        let lost = (lost > 0).then(|| Lost {
-            count: lost,
-            from: added_at(&last).unwrap_or(Timestamp::UNIX_EPOCH),
-            to: added_at(&first),
-        });
-        Ok(Read { entries: entries.into_iter().map(Entry::from).collect(), lost })
+        Ok(read)
+    }
+
+    /// The same for one who does something else meanwhile, and says [`Group::prolonged`] when it is done.
+    pub fn begin_read(&self, count: usize) -> impl Future<Output = Result<Read, StreamError>> + Send + use<> {
+        let (keys, lease, state, mut link) =
+            (self.keys.clone(), self.lease.clone(), self.state.clone(), self.link.clone());
+        let (destination, consumer) = (self.destination.clone(), self.consumer.clone());
+        async move {
+            let reply: (u64, String, String, Vec<RawEntry>) = link
+                .run("reading", script!("read"), &[keys.stream(), &lease, &state], |call| {
+                    call.arg(destination).arg(consumer).arg(count).arg(millis(LEASE));
+                })
+                .await?;
+            let (lost, last, first, entries) = reply;
+            let lost = (lost > 0).then(|| Lost {
+                count: lost,
+                from: added_at(&last).unwrap_or(Timestamp::UNIX_EPOCH),
+                to: added_at(&first),
+            });
+            Ok(Read { entries: entries.into_iter().map(Entry::from).collect(), lost })
+        }
     }
 
     /// Prolongs the lease.
@@ -268,8 +276,8 @@ impl Group {
     }
 
     /// Redis prolonged the lease at some time after `began`.
-    fn prolonged(&mut self, began: Instant) {
-        self.valid_until = Some(began + LEASE - MARGIN);
+    pub fn prolonged(&mut self, began: Instant) {
+        self.valid_until = self.valid_until.max(Some(began + LEASE - MARGIN));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Promises: a batch has events of one group, keeps the limits of the platform and of the user, and is in the order of the
 //! stream; one event larger than the limit goes alone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::answer::Verdict;
 use crate::destination::Shaped;
+
+use super::EntryId;
 
 /// An event on its way.
 #[derive(Clone, Debug)]
@@ -80,8 +83,8 @@ pub struct Waiting {
     bytes: usize,
     span: Option<Duration>,
     flush: Duration,
-    groups: BTreeMap<String, Group>,
-    ids: HashSet<String>,
+    groups: BTreeMap<Cow<'static, str>, Group>,
+    ids: HashSet<EntryId>,
 }
 
 #[derive(Default)]
@@ -98,10 +101,14 @@ impl Waiting {
 
     /// Adds one, unless it is there. Gives whether it was added.
     pub fn push(&mut self, item: Item, now: Instant) -> bool {
-        if !self.ids.insert(item.id.clone()) {
+        if !self.ids.insert(EntryId::parse(&item.id)) {
             return false;
         }
-        let group = self.groups.entry(item.shaped.group.clone()).or_default();
+        // Most are of a group that is there.
+        let group = match self.groups.get_mut(&item.shaped.group) {
+            Some(group) => group,
+            None => self.groups.entry(item.shaped.group.clone()).or_default(),
+        };
         group.bytes += item.shaped.bytes.len();
         group.items.push_back((now, item));
         true
@@ -128,10 +135,10 @@ impl Waiting {
         self.groups.values().filter_map(due).min()
     }
 
-    /// A batch that is full or has waited long enough; of one event, as a probe, if `single`.
-    pub fn take(&mut self, now: Instant, single: bool) -> Option<Batch> {
+    /// A batch that is full or has waited long enough, or any if `pressed`; of one event, as a probe, if `single`.
+    pub fn take(&mut self, now: Instant, single: bool, pressed: bool) -> Option<Batch> {
         let ready = |group: &Group| {
-            group.items.front().is_some_and(|(since, _)| now >= *since + self.flush || self.is_full(group))
+            group.items.front().is_some_and(|(since, _)| pressed || now >= *since + self.flush || self.is_full(group))
         };
         let name = self.groups.iter().find(|(_, group)| ready(group)).map(|(name, _)| name.clone())?;
         let group = self.groups.get_mut(&name)?;
@@ -149,7 +156,7 @@ impl Waiting {
             }
             let Some((_, item)) = group.items.pop_front() else { break };
             bytes += item.shaped.bytes.len();
-            self.ids.remove(&item.id);
+            self.ids.remove(&EntryId::parse(&item.id));
             batch.items.push(item);
         }
         group.bytes -= bytes;

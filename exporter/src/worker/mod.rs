@@ -26,7 +26,7 @@ use crate::answer::{Code, Outcome, Verdict};
 use crate::destination::{Routed, Shaped};
 use crate::platform::Platform;
 use crate::privacy::Privacy;
-use crate::stream::{Dead, Entry, Group, Lost, Opened, StreamError};
+use crate::stream::{Dead, Entry, Group, Lost, Opened, Read, StreamError};
 use crate::tally::{Loss, Tally};
 
 use batch::{Batch, Item, Waiting};
@@ -97,7 +97,7 @@ pub struct Choice {
 }
 
 /// The id of an entry of the stream, as Redis orders it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct EntryId(u64, u64);
 
 impl EntryId {
@@ -143,6 +143,12 @@ pub struct Worker {
     dead: Vec<(String, Bytes, Code)>,
     /// Bytes of events and of their encoded forms.
     held: usize,
+    /// Bytes that what is being read may have.
+    expected: usize,
+    /// Nothing is read until there is memory for it.
+    starved: bool,
+    /// Something was added while a read was under way.
+    rung: bool,
     /// Events that are on their way.
     flying: usize,
     /// How often this worker began anew: what was sent before is not its to send again.
@@ -169,6 +175,9 @@ pub struct Worker {
 
 /// With the epoch in which it was sent.
 type Sending = BoxFuture<'static, (u64, Batch, Outcome)>;
+/// One read, of so many entries at most, and when it was begun.
+type Reading = BoxFuture<'static, HasRead>;
+type HasRead = (usize, Instant, Result<Read, StreamError>);
 
 /// What was held is no longer, however the worker ends.
 impl Drop for Worker {
@@ -198,6 +207,9 @@ impl Worker {
             unwanted: Vec::new(),
             dead: Vec::new(),
             held: 0,
+            expected: 0,
+            starved: false,
+            rung: false,
             flying: 0,
             epoch: 0,
             in_flight: None,
@@ -258,13 +270,15 @@ impl Worker {
     /// Runs until told to stop; then waits a little for what is on its way.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut sending: FuturesUnordered<Sending> = FuturesUnordered::new();
+        // At most one: Redis reads while this shapes what it read before.
+        let mut reading: FuturesUnordered<Reading> = FuturesUnordered::new();
         let mut bell = self.bell.clone();
         loop {
             self.send(&mut sending);
-            if self.is_done(&sending) {
+            if reading.is_empty() && self.is_done(&sending) {
                 return;
             }
-            let next = self.next_step(&sending);
+            let next = self.next_step(&sending, &reading);
             let rung = async {
                 let rings = match &mut bell {
                     Some(bell) => bell.changed().await.is_ok(),
@@ -277,20 +291,33 @@ impl Worker {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some((epoch, batch, outcome)) = sending.next() => {
-                    self.landed(epoch, batch, outcome);
-                    self.settle().await;
-                }
-                () = rung => self.next_read = self.next_read.min(Instant::now()),
+                // Before what may be there again and again while there is a backlog.
                 () = sleep_until(next) => {
                     let now = Instant::now();
                     if now >= self.next_housekeeping {
                         self.next_housekeeping = now + HOUSEKEEPING;
+                        // It compares what Redis gave out with what is known here.
+                        if let Some(read) = reading.next().await {
+                            self.has_read(None, read).await;
+                        }
                         self.housekeeping(sending.is_empty()).await;
                     }
-                    if now >= self.next_read {
-                        self.read().await;
+                    if now >= self.next_read && reading.is_empty() {
+                        self.read(&mut reading).await;
                     }
+                }
+                Some((epoch, batch, outcome)) = sending.next() => {
+                    self.landed(epoch, batch, outcome);
+                    self.settle().await;
+                    if self.starved && self.room() > 0 {
+                        self.starved = false;
+                        self.next_read = Instant::now();
+                    }
+                }
+                Some(read) = reading.next() => self.has_read(Some(&mut reading), read).await,
+                () = rung => {
+                    self.rung = true;
+                    self.next_read = self.next_read.min(Instant::now());
                 }
             }
         }
@@ -299,6 +326,8 @@ impl Worker {
                 self.landed(epoch, batch, outcome);
                 self.settle().await;
             }
+            // What this brings stays pending, which the next to hold this consumer's name looks for.
+            while reading.next().await.is_some() {}
         };
         if tokio::time::timeout(FINISH, finish).await.is_err() {
             tracing::debug!("what is on its way is left to another replica");
@@ -326,14 +355,15 @@ impl Worker {
             if self.bucket.as_mut().is_some_and(|bucket| bucket.empty_until(now).is_some()) {
                 return;
             }
+            let pressed = self.is_pressed(sending);
             // After a row of refused events another one shows whether those were poison, or all are refused.
             let other = match holding && self.poison.is_some() {
-                true => self.waiting.take(now, true),
+                true => self.waiting.take(now, true, pressed),
                 false => None,
             };
             let due = self.again.front().is_some_and(|(at, _)| *at <= now);
             let again = || due.then(|| self.again.pop_front()).flatten().map(|(_, batch)| batch);
-            let Some(batch) = other.or_else(again).or_else(|| self.waiting.take(now, holding)) else { return };
+            let Some(batch) = other.or_else(again).or_else(|| self.waiting.take(now, holding, pressed)) else { return };
             self.flying += batch.items.len();
             if let Some(bucket) = &mut self.bucket {
                 bucket.take(batch.items.len());
@@ -361,8 +391,16 @@ impl Worker {
             && self.dead.is_empty()
     }
 
-    fn next_step(&mut self, sending: &FuturesUnordered<Sending>) -> Instant {
-        let mut next = self.next_read.min(self.next_housekeeping);
+    /// Whether nothing more comes to what waits: there is no memory for it, and none is on its way to become free.
+    fn is_pressed(&self, sending: &FuturesUnordered<Sending>) -> bool {
+        sending.is_empty() && self.again.is_empty() && self.expected == 0 && self.room() == 0
+    }
+
+    fn next_step(&mut self, sending: &FuturesUnordered<Sending>, reading: &FuturesUnordered<Reading>) -> Instant {
+        let mut next = self.next_housekeeping;
+        if reading.is_empty() {
+            next = next.min(self.next_read);
+        }
         if sending.len() < self.parallel() {
             let again = self.again.front().map(|(at, _)| *at);
             let send = [again, self.waiting.due()].into_iter().flatten().min();
@@ -376,24 +414,44 @@ impl Worker {
         next
     }
 
-    /// Takes new entries, as many as there is room for.
-    async fn read(&mut self) {
+    /// Begins to read new entries, as many as there is room for.
+    async fn read(&mut self, reading: &mut FuturesUnordered<Reading>) {
         if !self.group.holds_lease() && !self.resume().await {
             return;
         }
         let room = self.room();
         if room == 0 {
+            self.starved = true;
             self.next_read = Instant::now() + POLL;
             return;
         }
+        self.begin_read(reading, room);
+    }
+
+    fn begin_read(&mut self, reading: &mut FuturesUnordered<Reading>, count: usize) {
+        self.expected = count * ENTRY_BYTES;
+        self.rung = false;
+        let (began, read) = (Instant::now(), self.group.begin_read(count));
+        reading.push(Box::pin(async move { (count, began, read.await) }));
+    }
+
+    /// Takes what was read, and begins the next read before that where there is more.
+    async fn has_read(&mut self, reading: Option<&mut FuturesUnordered<Reading>>, (count, began, read): HasRead) {
+        self.expected = 0;
         let poll = if self.bell.is_some() { POLL_BELOW_BELL } else { POLL };
-        match self.group.read(room).await {
+        match read {
             Ok(read) => {
+                self.group.prolonged(began);
                 self.lost(read.lost);
-                let full = read.entries.len() == room;
+                let full = read.entries.len() == count;
                 self.exhausted |= self.until.is_some() && read.entries.is_empty();
+                self.next_read = Instant::now() + if full || self.rung { Duration::ZERO } else { poll };
+                // A replay looks first whether this was the end.
+                let room = self.room().saturating_sub(read.entries.len());
+                if let Some(reading) = reading.filter(|_| full && self.until.is_none() && room > 0) {
+                    self.begin_read(reading, room);
+                }
                 self.take(read.entries);
-                self.next_read = Instant::now() + if full { Duration::ZERO } else { poll };
                 self.settle().await;
             }
             Err(error) => self.redis_failed(&error).await,
@@ -403,7 +461,7 @@ impl Worker {
     /// Entries for which there is memory.
     fn room(&self) -> usize {
         let share = self.share.as_ref().map_or(usize::MAX, |share| share.load(Ordering::Relaxed));
-        (self.delivery.memory.min(share).saturating_sub(self.held) / ENTRY_BYTES).min(READ)
+        (self.delivery.memory.min(share).saturating_sub(self.held + self.expected) / ENTRY_BYTES).min(READ)
     }
 
     /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody

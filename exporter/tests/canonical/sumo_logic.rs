@@ -55,7 +55,7 @@ fn an_override_names_the_category_and_groups_the_events() {
     let (_, case) = samples().remove(0);
     let category = |index| {
         let shaped = shape::shape(&Routed { index, ..case.routed() });
-        let group = shaped.group.clone();
+        let group = shaped.group.to_string();
         (group, sent(&[shaped]).headers["x-sumo-category"].to_str().unwrap().to_owned())
     };
     assert_eq!(category(None), (String::new(), "prod/mcp".to_owned()));

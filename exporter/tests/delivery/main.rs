@@ -153,6 +153,25 @@ async fn every_event_arrives_once_where_nothing_fails() {
 }
 
 #[tokio::test]
+async fn a_batch_that_memory_has_no_room_to_fill_does_not_wait_for_more() {
+    let server = Server::running(&[]);
+    let receiver = Receiver::start(|_, _| Answer::status(200)).await;
+    let delivery = Delivery {
+        batch_events: 500,
+        flush_interval: PATIENCE * 10,
+        memory: 64 << 10,
+        timeout: Duration::from_millis(500),
+        ..Delivery::default()
+    };
+    let running = Running::start(&server, "a", &receiver.url, everything(), delivery).await;
+    add(&server, 0..300);
+    // What is left at the end has room for more, and waits.
+    state_when(&server, "nearly everything is delivered", |state| state.delivered > 250).await;
+    assert!(receiver.largest_batch() <= 64);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_is_lost_by_a_receiver_that_is_right_once_in_ten_times() {
     let server = Server::running(&[]);
     let receiver = Receiver::start(|request, _| match request % 10 {

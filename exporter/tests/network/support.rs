@@ -117,7 +117,7 @@ pub fn platform(block: serde_json::Value, access: Access) -> Arc<dyn Platform> {
 /// Events, encoded already; what is in them is not what is tested.
 pub fn batch(count: usize) -> Vec<Shaped> {
     let time = events::Moment::new(jiff::Timestamp::UNIX_EPOCH);
-    (0..count).map(|_| Shaped { bytes: Bytes::from_static(b"{}"), time, group: String::new(), cut: false }).collect()
+    (0..count).map(|_| Shaped { bytes: Bytes::from_static(b"{}"), time, group: "".into(), cut: false }).collect()
 }
 
 /// Sends a batch; nothing here takes that long.

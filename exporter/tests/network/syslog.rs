@@ -32,7 +32,7 @@ fn sender(address: SocketAddr, transport: &str) -> Sender {
 /// Messages, framed already.
 fn batch(texts: &[&'static str]) -> Vec<Shaped> {
     let time = events::Moment::new(jiff::Timestamp::UNIX_EPOCH);
-    let shaped = |text: &&'static str| Shaped { bytes: Bytes::from(*text), time, group: String::new(), cut: false };
+    let shaped = |text: &&'static str| Shaped { bytes: Bytes::from(*text), time, group: "".into(), cut: false };
     texts.iter().map(shaped).collect()
 }
 

@@ -28,7 +28,7 @@ impl Credential {
 /// The request for a batch of one group.
 #[must_use]
 pub fn request(config: &Config, credential: &Credential, events: &[Shaped]) -> Request {
-    let component = events.first().map_or("", |event| &event.group);
+    let component = events.first().map_or("", |event| &*event.group);
     let attributes = vec![
         attribute("cx.application.name", &config.application),
         attribute("cx.subsystem.name", config.subsystem.as_deref().unwrap_or(component)),

@@ -33,7 +33,12 @@ pub fn shape(config: &Config, event: &Routed<'_>) -> Shaped {
     }
     let mut out = Vec::with_capacity(2 * canonical.len() + 512);
     log.write(&mut out);
-    Shaped { bytes: out.into(), time: record.timestamp, group: String::new(), cut: matches!(canonical, Cow::Owned(_)) }
+    Shaped {
+        bytes: out.into(),
+        time: record.timestamp,
+        group: Cow::Borrowed(""),
+        cut: matches!(canonical, Cow::Owned(_)),
+    }
 }
 
 /// One text with commas. Only what has few values is a tag: not a server or a tool, whose names a caller can make up.

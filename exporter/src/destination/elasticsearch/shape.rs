@@ -39,7 +39,12 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     }
     document.write(&mut out);
     out.push(b'\n');
-    Shaped { bytes: out.into(), time: record.timestamp, group: String::new(), cut: matches!(canonical, Cow::Owned(_)) }
+    Shaped {
+        bytes: out.into(),
+        time: record.timestamp,
+        group: Cow::Borrowed(""),
+        cut: matches!(canonical, Cow::Owned(_)),
+    }
 }
 
 /// `event.category` and `event.type` (ECS, "Categorization fields"): only pairs that ECS allows.

@@ -1,5 +1,6 @@
 //! An event as an entry of PutEvents.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -53,5 +54,5 @@ pub fn shape(config: &Config, event: &Routed<'_>) -> Shaped {
     );
     let _ = serde_json::to_writer(&mut out, &String::from_utf8_lossy(&detail));
     out.push(b'}');
-    Shaped { bytes: Bytes::from(out), time: event.record.timestamp, group: String::new(), cut }
+    Shaped { bytes: Bytes::from(out), time: event.record.timestamp, group: Cow::Borrowed(""), cut }
 }

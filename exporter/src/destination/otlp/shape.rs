@@ -40,7 +40,7 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     Shaped {
         bytes: log.into_scope_logs().into(),
         time: record.timestamp,
-        group: record.component_name.as_str().to_owned(),
+        group: Cow::Borrowed(record.component_name.as_str()),
         cut: matches!(canonical, Cow::Owned(_)),
     }
 }

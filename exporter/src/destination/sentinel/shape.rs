@@ -39,7 +39,12 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     row.text("EventProduct", "AI Gateway");
     row.text("EventSeverity", level(Platform::Asim, record.severity, event.level).0);
     row.end();
-    Shaped { bytes: out.into(), time: record.timestamp, group: String::new(), cut: matches!(canonical, Cow::Owned(_)) }
+    Shaped {
+        bytes: out.into(),
+        time: record.timestamp,
+        group: Cow::Borrowed(""),
+        cut: matches!(canonical, Cow::Owned(_)),
+    }
 }
 
 /// How long the call took, in nanoseconds; 0 where that is not said.

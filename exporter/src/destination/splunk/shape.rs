@@ -36,5 +36,10 @@ pub fn shape(config: &Config, event: &Routed<'_>) -> Shaped {
     body.text("severity", level(Platform::Splunk, record.severity, event.level).0);
     body.end();
     envelope.end();
-    Shaped { bytes: out.into(), time: record.timestamp, group: String::new(), cut: matches!(canonical, Cow::Owned(_)) }
+    Shaped {
+        bytes: out.into(),
+        time: record.timestamp,
+        group: Cow::Borrowed(""),
+        cut: matches!(canonical, Cow::Owned(_)),
+    }
 }

@@ -1,5 +1,7 @@
 //! An event as a line: its canonical JSON.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::destination::{Routed, Shaped};
@@ -13,5 +15,5 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     let mut line = BytesMut::with_capacity(event.canonical.len() + 1);
     line.put_slice(event.canonical);
     line.put_u8(b'\n');
-    Shaped { bytes: Bytes::from(line), time: event.record.timestamp, group: String::new(), cut: false }
+    Shaped { bytes: Bytes::from(line), time: event.record.timestamp, group: Cow::Borrowed(""), cut: false }
 }

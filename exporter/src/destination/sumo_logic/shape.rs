@@ -1,5 +1,7 @@
 //! An event as a line that begins with its time.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::config::metadata;
@@ -28,7 +30,10 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     Shaped {
         bytes: Bytes::from(line),
         time: event.record.timestamp,
-        group: event.index.filter(|index| metadata(index).is_some()).unwrap_or_default().to_owned(),
+        group: event
+            .index
+            .filter(|index| metadata(index).is_some())
+            .map_or(Cow::Borrowed(""), |index| index.to_owned().into()),
         cut: text.len() != event.canonical.len(),
     }
 }

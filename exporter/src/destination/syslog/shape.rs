@@ -43,5 +43,5 @@ pub fn shape(config: &Config, event: &Routed<'_>) -> Shaped {
         out.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
         out.push(b'\n');
     }
-    Shaped { bytes: Bytes::from(out), time: event.record.timestamp, group: String::new(), cut }
+    Shaped { bytes: Bytes::from(out), time: event.record.timestamp, group: Cow::Borrowed(""), cut }
 }

@@ -1,5 +1,7 @@
 //! An event of a webhook: the canonical JSON.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::destination::{Routed, Shaped};
@@ -10,7 +12,7 @@ pub fn shape(event: &Routed<'_>) -> Shaped {
     Shaped {
         bytes: Bytes::copy_from_slice(event.canonical),
         time: event.record.timestamp,
-        group: String::new(),
+        group: Cow::Borrowed(""),
         cut: false,
     }
 }
