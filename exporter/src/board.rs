@@ -1,7 +1,7 @@
 //! How it stands with every destination, for the API, the metrics and the other replicas.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::wire;
@@ -53,6 +53,8 @@ pub struct Entry {
     /// What it has done at this replica.
     pub tally: Tally,
     shown: Mutex<Shown>,
+    /// Its group was there while this process runs.
+    has_group: AtomicBool,
 }
 
 /// What is known of a destination.
@@ -79,7 +81,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Board {
     /// The entry of a destination, which is made if there is none.
     pub fn entry(&self, id: &str) -> Arc<Entry> {
-        let new = || Arc::new(Entry { id: id.to_owned(), tally: Tally::default(), shown: Mutex::default() });
+        let new = || {
+            Arc::new(Entry {
+                id: id.to_owned(),
+                tally: Tally::default(),
+                shown: Mutex::default(),
+                has_group: AtomicBool::new(false),
+            })
+        };
         lock(&self.entries).entry(id.to_owned()).or_insert_with(new).clone()
     }
 
@@ -114,6 +123,17 @@ impl Board {
 }
 
 impl Entry {
+    /// Whether its group was there while this process runs: one that is gone since was lost with the rest of its Redis.
+    #[must_use]
+    pub fn has_group(&self) -> bool {
+        self.has_group.load(Ordering::Relaxed)
+    }
+
+    /// Its group is there.
+    pub fn found_group(&self) {
+        self.has_group.store(true, Ordering::Relaxed);
+    }
+
     /// What is known.
     #[must_use]
     pub fn shown(&self) -> Shown {

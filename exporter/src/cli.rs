@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use daemon::logging::{LogControl, LogFormat};
@@ -75,12 +76,14 @@ fn run(args: Run) -> Result<(), String> {
     let environment =
         Environment { policy, identity: Identity::new(|name| std::env::var(name).ok()), instance: args.instance };
     let options = Options { config_dir: args.config_dir, secrets_dir: args.secrets_dir, environment };
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("the runtime can not be started: {error}"))?
-        .block_on(process::run(options, logs))
-        .map_err(|error| error.to_string())
+        .map_err(|error| format!("the runtime can not be started: {error}"))?;
+    let ended = runtime.block_on(process::run(options, logs)).map_err(|error| error.to_string());
+    // A thread that writes to a standard output that nobody reads would be waited for without end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 fn validate(file: &Path) -> Result<(), String> {

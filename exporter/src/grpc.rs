@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::cause::Cause;
 use crate::connect::Way;
 use crate::destination::Request;
-use crate::http::{self as client, Sender, gunzip, gzip};
+use crate::http::{self as client, MAX_ANSWER_BYTES, Sender, gunzip, gzip};
 use crate::tls;
 
 /// Whether a message is compressed, and its length.
@@ -109,7 +109,7 @@ fn message(headers: &HeaderMap, mut body: Bytes) -> Result<Option<Bytes>, Cause>
     let encoding = headers.get("grpc-encoding").map(HeaderValue::as_bytes);
     match (compressed, encoding) {
         (0, _) => Ok(Some(body)),
-        (1, Some(b"gzip")) => gunzip(&body).map(Some),
+        (1, Some(b"gzip")) => gunzip(&body, MAX_ANSWER_BYTES).map(Some),
         _ => Err(Cause::Broken),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: no redirect is followed and no proxy of the environment is used; the address that is connected to is one
 //! that [`crate::connect`] allows; one limit holds for all of an attempt, from the name's resolution to the answer's
-//! last byte; an answer takes at most [`MAX_ANSWER_BYTES`] of memory, compressed and decompressed. Must never let a
+//! last byte; an answer takes at most [`MAX_ANSWER_BYTES`] and half of what was sent, compressed and decompressed. Must never let a
 //! text of the server or a URL out in an error.
 
 use std::io::{Read as _, Write as _};
@@ -26,7 +26,8 @@ use crate::connect::{Connector, Way};
 use crate::destination::Request;
 use crate::tls;
 
-/// The most that is read of an answer. The longest that a platform documents is one verdict per event of a batch.
+/// The most that is read of an answer, beyond half the bytes of its request: the longest that a platform documents is one
+/// verdict for each event of a batch.
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// Shorter than the 60 s after which common load balancers close an idle connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -116,6 +117,8 @@ impl Sender {
     async fn attempt(&self, request: Request) -> Result<Reply, Cause> {
         let Request { url, mut headers, body, compress } = request;
         headers.entry(header::USER_AGENT).or_insert(USER_AGENT);
+        // A verdict for each event is shorter than half the event.
+        let limit = MAX_ANSWER_BYTES + body.len() / 2;
         let body = if compress {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             gzip(body).await?
@@ -128,7 +131,7 @@ impl Sender {
         *request.headers_mut() = headers;
         let response = self.client.request(request).await.map_err(|error| cause(&error))?;
         let (head, body) = response.into_parts();
-        let (body, trailers) = match read(body, &head.headers).await {
+        let (body, trailers) = match read(body, &head.headers, limit).await {
             Ok(read) => read,
             // The verdict on a refusal needs no body: a proxy's long error page must not turn a 401 into a retry.
             Err(Cause::TooLarge | Cause::Broken) if !head.status.is_success() => Default::default(),
@@ -148,11 +151,11 @@ pub(crate) async fn gzip(body: Bytes) -> Result<Bytes, Cause> {
     if small { compress() } else { tokio::task::spawn_blocking(compress).await.map_err(|_| Cause::Broken)? }
 }
 
-async fn read(mut incoming: Incoming, headers: &HeaderMap) -> Result<(Bytes, HeaderMap), Cause> {
+async fn read(mut incoming: Incoming, headers: &HeaderMap, limit: usize) -> Result<(Bytes, HeaderMap), Cause> {
     let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
     while let Some(frame) = incoming.frame().await {
         match frame.map_err(|error| Cause::find(&error).unwrap_or(Cause::Broken))?.into_data() {
-            Ok(data) if body.len() + data.len() > MAX_ANSWER_BYTES => return Err(Cause::TooLarge),
+            Ok(data) if body.len() + data.len() > limit => return Err(Cause::TooLarge),
             Ok(data) => body.extend_from_slice(&data),
             Err(other) => trailers = other.into_trailers().unwrap_or_default(),
         }
@@ -160,18 +163,17 @@ async fn read(mut incoming: Incoming, headers: &HeaderMap) -> Result<(Bytes, Hea
     let body = match headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => body.into(),
         // Not asked for, and sent all the same by some servers.
-        Some(b"gzip" | b"x-gzip") => gunzip(&body)?,
+        Some(b"gzip" | b"x-gzip") => gunzip(&body, limit)?,
         Some(_) => return Err(Cause::Broken),
     };
     Ok((body, trailers))
 }
 
-/// At most [`MAX_ANSWER_BYTES`].
-pub(crate) fn gunzip(body: &[u8]) -> Result<Bytes, Cause> {
+/// At most so many bytes.
+pub(crate) fn gunzip(body: &[u8], limit: usize) -> Result<Bytes, Cause> {
     let mut out = Vec::new();
-    let limit = MAX_ANSWER_BYTES as u64 + 1;
-    MultiGzDecoder::new(body).take(limit).read_to_end(&mut out).map_err(|_| Cause::Broken)?;
-    if out.len() > MAX_ANSWER_BYTES { Err(Cause::TooLarge) } else { Ok(out.into()) }
+    MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut out).map_err(|_| Cause::Broken)?;
+    if out.len() > limit { Err(Cause::TooLarge) } else { Ok(out.into()) }
 }
 
 fn cause(error: &Error) -> Cause {

@@ -209,6 +209,8 @@ impl Monitor {
                 Some((_, looks)) if *looks < ORPHAN_LOOKS => *looks += 1,
                 Some(_) => {
                     stream.remove(&group).await?;
+                    // Another replica may make it again, which is seen for as long as before.
+                    orphans.retain(|(known, _)| *known != group);
                     tracing::info!(destination = group, "no SiemExport names it: its queue is removed");
                 }
             }

@@ -109,7 +109,7 @@ async fn serve(entry: &Arc<Entry>, wanted: &Wanted, stream: Option<Stream>, shar
         stop.cancelled().await;
         return;
     };
-    let mut group = stream.group(&entry.id, &shared.instance);
+    let mut group = stream.group(&entry.id, &shared.instance).had_before(entry.has_group());
     while let Err(error) = group.open(Timestamp::now()).await {
         tracing::warn!(destination = entry.id, %error, "the consumer group can not be made");
         tokio::select! {
@@ -117,6 +117,7 @@ async fn serve(entry: &Arc<Entry>, wanted: &Wanted, stream: Option<Stream>, shar
             () = tokio::time::sleep(REDIS_PAUSE) => {}
         }
     }
+    entry.found_group();
     if !setup.enabled {
         let nothing: Arc<Router> = Arc::new(|_| None);
         let worker = Worker::new(group, Arc::new(Stdout), nothing, Delivery::default());

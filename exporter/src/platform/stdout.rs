@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Assurance, Platform};
 use crate::answer::Outcome;
+use crate::cause::Cause;
 use crate::destination::{Limits, Routed, Shaped, stdout};
 
 /// Lines on standard output, for log collectors.
@@ -27,7 +28,7 @@ impl Platform for Stdout {
         Assurance::Sent
     }
 
-    fn send<'a>(&'a self, events: &'a [Shaped], _now: Timestamp, _timeout: Duration) -> BoxFuture<'a, Outcome> {
+    fn send<'a>(&'a self, events: &'a [Shaped], _now: Timestamp, timeout: Duration) -> BoxFuture<'a, Outcome> {
         let lines = stdout::request::lines(events);
         // A collector that does not read must stop this destination and no other.
         let write = tokio::task::spawn_blocking(move || {
@@ -35,8 +36,13 @@ impl Platform for Stdout {
             out.write_all(&lines).and_then(|()| out.flush())
         });
         async move {
-            let written = write.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            stdout::answer::outcome(&written)
+            match tokio::time::timeout(timeout, write).await {
+                Ok(written) => {
+                    stdout::answer::outcome(&written.unwrap_or_else(|error| Err(std::io::Error::other(error))))
+                }
+                // Nobody reads. The lines are written when somebody does, and may be written again.
+                Err(_) => Outcome::All(Cause::Timeout.verdict()),
+            }
         }
         .boxed()
     }

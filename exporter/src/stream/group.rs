@@ -117,6 +117,13 @@ impl Group {
         Self { grave, ..Self::new(link, keys, name, consumer) }
     }
 
+    /// This process has had the group before, perhaps in another Redis.
+    #[must_use]
+    pub fn had_before(mut self, had: bool) -> Self {
+        self.had |= had;
+        self
+    }
+
     /// Makes sure that the group exists. A new one begins with the next event.
     ///
     /// # Errors

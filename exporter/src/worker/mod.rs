@@ -44,6 +44,8 @@ const PROBE: Duration = Duration::from_secs(30);
 const POISON_RUN: u32 = 20;
 /// Between two tries of a Redis that fails.
 const REDIS_PAUSE: Duration = Duration::from_secs(1);
+/// How long looking after a connection may take.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Entries of one read at most.
 const READ: usize = 1_000;
 /// What an entry is taken for before it is read: the mean of a `tool_call`, and some.
@@ -145,6 +147,8 @@ pub struct Worker {
     held: usize,
     /// Bytes that what is being read may have.
     expected: usize,
+    /// What an entry takes in memory, about: the mean of the last ones.
+    entry_bytes: usize,
     /// Nothing is read until there is memory for it.
     starved: bool,
     /// Something was added while a read was under way.
@@ -169,6 +173,8 @@ pub struct Worker {
     poison: Option<(Code, u32)>,
     /// Nothing but one batch is sent before this.
     hold_until: Option<Instant>,
+    /// Nothing is sent before this: the platform asked for it.
+    not_before: Option<Instant>,
     next_read: Instant,
     next_housekeeping: Instant,
 }
@@ -221,6 +227,8 @@ impl Worker {
             exhausted: false,
             poison: None,
             hold_until: None,
+            not_before: None,
+            entry_bytes: ENTRY_BYTES,
             next_read: now,
             next_housekeeping: now,
         }
@@ -348,7 +356,7 @@ impl Worker {
     fn send(&mut self, sending: &mut FuturesUnordered<Sending>) {
         let now = Instant::now();
         let holding = self.hold_until.is_some();
-        if self.hold_until.is_some_and(|until| now < until) {
+        if self.hold_until.is_some_and(|until| now < until) || self.not_before.is_some_and(|until| now < until) {
             return;
         }
         while sending.len() < self.parallel() {
@@ -364,6 +372,15 @@ impl Worker {
             let due = self.again.front().is_some_and(|(at, _)| *at <= now);
             let again = || due.then(|| self.again.pop_front()).flatten().map(|(_, batch)| batch);
             let Some(batch) = other.or_else(again).or_else(|| self.waiting.take(now, holding, pressed)) else { return };
+            // A platform that takes nothing older says that it took it all the same.
+            let (batch, old) = match self.platform.max_give_up_after() {
+                Some(most) => batch.older_than(Timestamp::now() - most),
+                None => (batch, Batch::default()),
+            };
+            self.bury(old, &Code::fixed("too-old"), DroppedCause::Expired);
+            if batch.items.is_empty() {
+                continue;
+            }
             self.flying += batch.items.len();
             if let Some(bucket) = &mut self.bucket {
                 bucket.take(batch.items.len());
@@ -408,7 +425,8 @@ impl Worker {
                 if let Some(until) = self.bucket.as_mut().and_then(|bucket| bucket.empty_until(Instant::now())) {
                     send = send.max(until);
                 }
-                next = next.min(self.hold_until.map_or(send, |until| send.max(until)));
+                let held = self.hold_until.max(self.not_before);
+                next = next.min(held.map_or(send, |until| send.max(until)));
             }
         }
         next
@@ -429,7 +447,7 @@ impl Worker {
     }
 
     fn begin_read(&mut self, reading: &mut FuturesUnordered<Reading>, count: usize) {
-        self.expected = count * ENTRY_BYTES;
+        self.expected = count * self.entry_bytes;
         self.rung = false;
         let (began, read) = (Instant::now(), self.group.begin_read(count));
         reading.push(Box::pin(async move { (count, began, read.await) }));
@@ -461,12 +479,14 @@ impl Worker {
     /// Entries for which there is memory.
     fn room(&self) -> usize {
         let share = self.share.as_ref().map_or(usize::MAX, |share| share.load(Ordering::Relaxed));
-        (self.delivery.memory.min(share).saturating_sub(self.held + self.expected) / ENTRY_BYTES).min(READ)
+        (self.delivery.memory.min(share).saturating_sub(self.held + self.expected) / self.entry_bytes).min(READ)
     }
 
     /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody
     /// else's by now. Gives whether Redis answered.
     async fn resume(&mut self) -> bool {
+        // What is told now is not read again.
+        self.settle().await;
         self.epoch += 1;
         self.waiting.clear();
         self.again.clear();
@@ -524,6 +544,7 @@ impl Worker {
             let shaped = self.platform.shape(&routed);
             let of_losses = record.event == EventName::EventsDropped;
             let bytes = event.len() + shaped.bytes.len();
+            self.entry_bytes = ((self.entry_bytes * 15 + bytes) / 16).max(ENTRY_BYTES / 2);
             if self.waiting.push(Item { id, event, shaped, of_losses }, now) {
                 self.hold_bytes(bytes);
             }
@@ -583,6 +604,8 @@ impl Worker {
             }
             Verdict::Retry { code, after } => {
                 let wait = self.pace.failed(after);
+                // The platform asked for a pause, and not for one batch alone.
+                self.not_before = self.not_before.max(after.map(|asked| now + asked));
                 self.say(Condition::Retrying(code.clone()));
                 self.later(batch, now + wait, &code);
             }
@@ -626,8 +649,11 @@ impl Worker {
 
     /// Sends a batch again, but for what is too old by now.
     fn later(&mut self, batch: Batch, at: Instant, code: &Code) {
-        let oldest = Timestamp::now() - self.delivery.give_up_after;
-        let (batch, old) = batch.older_than(oldest);
+        // What is sent again is old, which is why somebody asked for it.
+        let (batch, old) = match self.until {
+            None => batch.older_than(Timestamp::now() - self.delivery.give_up_after),
+            Some(_) => (batch, Batch::default()),
+        };
         self.bury(old, code, DroppedCause::Expired);
         if !batch.items.is_empty() {
             let place = self.again.partition_point(|(due, _)| *due <= at);
@@ -717,7 +743,7 @@ impl Worker {
 
     async fn housekeeping(&mut self, idle: bool) {
         if idle {
-            self.platform.idle(self.delivery.timeout).await;
+            self.platform.idle(self.delivery.timeout.min(IDLE_TIMEOUT)).await;
         }
         self.settle().await;
         // While the platform is slow nothing is read, and the lease must not lapse for it.

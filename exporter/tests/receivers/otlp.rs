@@ -112,7 +112,7 @@ async fn collector_decodes_every_value_of_every_record() {
         // A request holds the events of one component, as batches do.
         let mut groups: BTreeMap<String, Vec<Case>> = BTreeMap::new();
         for case in cases(150) {
-            groups.entry(destination.shape(&case.routed()).group).or_default().push(case);
+            groups.entry(destination.shape(&case.routed()).group.into_owned()).or_default().push(case);
         }
         let all: Vec<Case> = groups.values().flatten().cloned().collect();
         for (component, cases) in &groups {

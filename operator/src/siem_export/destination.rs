@@ -68,6 +68,20 @@ pub(super) fn destination(
     if hosts.iter().any(|host| !is_plain_host(host)) {
         return Err(invalid(format!("{path}.{kind} names a host with characters that no host name has: correct it")));
     }
+    // It decides which backend of a shared front gets the request, and whose certificate is taken.
+    if let Some(name) = one.tls.as_ref().and_then(|tls| tls.server_name.as_ref()) {
+        hosts.push(name.clone());
+    }
+    // The Pod's identity is not the author's: no Secret that was shared says where it may be sent to.
+    if let (Some(block), [host, ..]) = (&one.event_bridge, hosts.as_slice())
+        && block.access_key_id_secret_ref.is_none()
+        && ![".amazonaws.com", ".amazonaws.com.cn"].iter().any(|ending| host.ends_with(ending))
+    {
+        return Err(invalid(format!(
+            "{path}.eventBridge.endpoint: {host} is no host of AWS, and without accessKeyIdSecretRef the Pod's identity \
+             would be sent there: correct it, or name keys"
+        )));
+    }
     let mut found = config::Destination {
         name: one.name.clone(),
         enabled: one.enabled.unwrap_or(true),

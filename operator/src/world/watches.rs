@@ -243,6 +243,12 @@ async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Si
         let change = seen(ResourceKind::SiemExport, &scope.exports, &event, |export: &SiemExport| {
             export.status.as_ref()?.observed_generation
         });
+        let older = match (&change, &event) {
+            (Some(_), Event::Apply(export) | Event::InitApply(export)) => {
+                scope.exports.get(&ObjectRef::from_obj(export))
+            }
+            _ => None,
+        };
         let event = event.modify(prune);
         let before = known(&scope.exports, &event);
         if let Event::Init = event {
@@ -258,7 +264,12 @@ async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Si
         let tell = |export: &DeserializeGuard<SiemExport>, change: &Change| {
             let Ok(export) = &export.0 else { return };
             let namespace = export.namespace().unwrap_or_default();
-            let pools = scope.pools_of(export);
+            let mut pools = scope.pools_of(export);
+            // One that moves away is news where it was too.
+            let left = older.as_ref().and_then(|old| old.0.as_ref().ok()).map(|old| scope.pools_of(old));
+            pools.extend(left.into_iter().flatten());
+            pools.sort_by(|a, b| a.uid.cmp(&b.uid));
+            pools.dedup();
             for pool in &pools {
                 scope.trail.changed(&namespace, &pool.name, Some(pool), change.clone());
             }

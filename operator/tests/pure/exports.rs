@@ -356,7 +356,7 @@ fn faults_of_the_whole_keep_every_destination() {
 #[test]
 fn an_export_for_which_there_is_no_room_is_kept_and_the_earlier_ones_stay() {
     let certificate = rcgen::generate_simple_self_signed(["ca.example.com".to_owned()]).unwrap().cert.pem();
-    let bundle: String = certificate.repeat((250 << 10) / certificate.len());
+    let bundle: String = certificate.repeat((200 << 10) / certificate.len());
     let indented: String = bundle.lines().map(|line| format!("    {line}\n")).collect();
     let mut text = format!(
         "kind: Pool\nmetadata: {{name: p}}\nspec: {{auth: {{anonymous: true}}}}\n---\nkind: ConfigMap\nmetadata: {{name: all}}\ndata:\n  ca.crt: |\n{indented}"

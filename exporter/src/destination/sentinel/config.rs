@@ -66,6 +66,15 @@ impl Cloud {
         }
     }
 
+    /// What the hosts that take logs end in.
+    const fn ingestion(self) -> &'static str {
+        match self {
+            Self::Public => ".ingest.monitor.azure.com",
+            Self::UsGovernment => ".ingest.monitor.azure.us",
+            Self::China => ".ingest.monitor.azure.cn",
+        }
+    }
+
     /// What a token is asked for.
     pub(super) const fn scope(self) -> &'static str {
         match self {
@@ -93,6 +102,20 @@ impl Config {
     /// The first field that can not be used.
     pub fn new(spec: Spec, policy: Policy) -> Result<Self, Invalid> {
         let mut url = origin(policy, "endpoint", &spec.endpoint)?;
+        // The Pod's identity is not the author's: no Secret that was shared says where it may be sent to.
+        if spec.identity == Identity::WorkloadIdentity && policy == Policy::STRICT {
+            if spec.authority.is_some() {
+                return Err(Invalid::new(
+                    "authority",
+                    "is for ClientSecret: the Pod's identity goes to Microsoft alone",
+                ));
+            }
+            let ending = spec.cloud.ingestion();
+            if !url.host_str().is_some_and(|host| host.ends_with(ending)) {
+                let rule = format!("must be a host that ends in {ending}: the Pod's identity goes to Microsoft alone");
+                return Err(Invalid::new("endpoint", rule));
+            }
+        }
         let rule = spec.rule_id.strip_prefix("dcr-");
         if !rule.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
             return Err(Invalid::new("ruleId", "must be dcr- and 32 hexadecimal digits: the rule's immutable id"));
