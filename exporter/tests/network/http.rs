@@ -117,7 +117,9 @@ async fn redirect_is_an_answer_and_its_target_is_never_asked() {
 
 #[tokio::test]
 async fn compressed_answer_is_read_up_to_the_limit_and_not_beyond() {
-    for (size, fits) in [(MAX_ANSWER_BYTES, true), (MAX_ANSWER_BYTES + 1, false), (10 << 20, false)] {
+    // It grows with the request: a platform may answer for each event.
+    let most = MAX_ANSWER_BYTES + request("http://a").body.len() / 2;
+    for (size, fits) in [(most, true), (most + 1, false), (10 << 20, false)] {
         let body = vec![b' '; size];
         let address = serve(None, move |_| gzipped(200, &body)).await;
         let reply = post(&format!("http://{address}/")).await;
