@@ -4,7 +4,7 @@
 //! Promises: a group is removed only when the configuration has not named it for a while; a loss that could not be told is
 //! told later, with the same count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,6 +56,9 @@ pub struct Gauges {
     pub redis_up: AtomicU64,
 }
 
+/// Events of losses that Redis has not taken yet: ids and JSON.
+type Untold = VecDeque<(String, Vec<u8>)>;
+
 /// The task.
 pub struct Monitor {
     /// The destinations.
@@ -75,11 +78,12 @@ impl Monitor {
     pub async fn run(mut self, stop: CancellationToken) -> &'static str {
         let mut looks: u32 = 0;
         let mut orphans: Vec<(String, u32)> = Vec::new();
+        let mut untold = Untold::new();
         loop {
             let stream = self.stream.borrow_and_update().clone();
             if let Some(mut stream) = stream {
                 let plan = self.plan.borrow().clone();
-                let looked = self.look(&mut stream, &plan, looks, &mut orphans).await;
+                let looked = self.look(&mut stream, &plan, looks, &mut orphans, &mut untold).await;
                 self.gauges.redis_up.store(u64::from(looked.is_ok()), Ordering::Relaxed);
                 if let Err(error) = looked {
                     tracing::warn!(%error, "the audit stream is looked after later");
@@ -94,7 +98,7 @@ impl Monitor {
         }
         let stream = self.stream.borrow().clone();
         if let Some(mut stream) = stream
-            && let Err(error) = self.tell_losses(&mut stream).await
+            && let Err(error) = self.tell_losses(&mut stream, &mut untold).await
         {
             tracing::error!(%error, "losses were not told");
         }
@@ -107,6 +111,7 @@ impl Monitor {
         plan: &Plan,
         looks: u32,
         orphans: &mut Vec<(String, u32)>,
+        untold: &mut Untold,
     ) -> Result<(), StreamError> {
         let (length, bytes) = stream.size().await?;
         self.gauges.stream_bytes.store(bytes, Ordering::Relaxed);
@@ -143,7 +148,7 @@ impl Monitor {
                 }
             }
         }
-        self.tell_losses(stream).await?;
+        self.tell_losses(stream, untold).await?;
         self.remove_orphans(stream, plan, orphans).await?;
         if looks.is_multiple_of(TRIM_EVERY) {
             for destination in &plan.without_replay {
@@ -173,25 +178,24 @@ impl Monitor {
         Ok(())
     }
 
-    async fn tell_losses(&self, stream: &mut Stream) -> Result<(), StreamError> {
+    /// Tells what was lost. An event whose answer from Redis was lost is told again under its id, which adds nothing twice.
+    async fn tell_losses(&self, stream: &mut Stream, untold: &mut Untold) -> Result<(), StreamError> {
+        // Those of before first: while Redis takes none, no more are made.
+        tell(stream, untold).await?;
         for entry in self.board.entries() {
             let Some(destination) = Text::new(&entry.id) else { continue };
-            let mut losses = entry.tally.take_losses().into_iter();
-            while let Some(loss) = losses.next() {
-                let body = Body::DeliveriesDropped(DeliveriesDropped {
+            untold.extend(entry.tally.take_losses().into_iter().map(|loss| {
+                let (record, json) = self.voice.event(Body::DeliveriesDropped(DeliveriesDropped {
                     destination: destination.clone(),
                     count: loss.count,
                     from: Moment::new(loss.from),
                     to: Moment::new(loss.to),
                     cause: loss.cause,
-                });
-                if let Err(error) = self.voice.say(stream, body).await {
-                    std::iter::once(loss).chain(losses).for_each(|loss| entry.tally.put_back(loss));
-                    return Err(error);
-                }
-            }
+                }));
+                (record.event_id.to_string(), json)
+            }));
         }
-        Ok(())
+        tell(stream, untold).await
     }
 
     async fn remove_orphans(
@@ -217,4 +221,12 @@ impl Monitor {
         }
         Ok(())
     }
+}
+
+async fn tell(stream: &mut Stream, untold: &mut Untold) -> Result<(), StreamError> {
+    while let Some((id, event)) = untold.front() {
+        stream.emit(id, event).await?;
+        untold.pop_front();
+    }
+    Ok(())
 }

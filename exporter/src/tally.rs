@@ -90,7 +90,11 @@ impl Tally {
     /// Events that the destination will not get.
     pub fn lost(&self, loss: Loss) {
         self.0.dropped[loss.cause as usize].inc_by(loss.count);
-        self.put_back(loss);
+        let mut losses = self.0.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = losses[loss.cause as usize].get_or_insert(Loss { count: 0, ..loss });
+        known.count += loss.count;
+        known.from = known.from.min(loss.from);
+        known.to = known.to.max(loss.to);
     }
 
     /// What was lost since this was last asked.
@@ -98,15 +102,6 @@ impl Tally {
     pub fn take_losses(&self) -> Vec<Loss> {
         let mut losses = self.0.losses.lock().unwrap_or_else(PoisonError::into_inner);
         losses.iter_mut().filter_map(Option::take).collect()
-    }
-
-    /// Puts back what could not be told.
-    pub fn put_back(&self, loss: Loss) {
-        let mut losses = self.0.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = losses[loss.cause as usize].get_or_insert(Loss { count: 0, ..loss });
-        known.count += loss.count;
-        known.from = known.from.min(loss.from);
-        known.to = known.to.max(loss.to);
     }
 
     pub(crate) fn counters(&self) -> Counters<'_> {
