@@ -14,16 +14,8 @@ metrics=docs/reference/metrics.md
 alerts=docs/reference/alerts.md
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); }
-not_ok() {
-  failed=$((failed + 1))
-  echo "FAILED: $1" >&2
-  shift
-  if [ $# -gt 0 ]; then printf '%s\n' "$@" | head -40 | sed 's/^/    /' >&2; fi
-}
+# shellcheck source=charts/tests/assert.sh
+source charts/tests/assert.sh
 
 if output=$("$promtool" check rules --lint=all --lint-fatal "$rules" 2>&1); then ok; else not_ok "promtool check rules" "$output"; fi
 if output=$("$promtool" test rules "$tests" 2>&1); then ok; else not_ok "promtool test rules" "$output"; fi

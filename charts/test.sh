@@ -17,16 +17,8 @@ operator=charts/ai-gateway-operator
 definitions=charts/ai-gateway-operator-crds
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-
-ok() { passed=$((passed + 1)); }
-not_ok() {
-  failed=$((failed + 1))
-  echo "FAILED: $1" >&2
-  shift
-  if [ $# -gt 0 ]; then printf '%s\n' "$@" | head -40 | sed 's/^/    /' >&2; fi
-}
+# shellcheck source=charts/tests/assert.sh
+source charts/tests/assert.sh
 
 render() { "$helm" template operator "$operator" --namespace ai-gateway-system --values "$1"; }
 

@@ -13,7 +13,7 @@ mod stream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
 /// Measures the exporter.
@@ -60,17 +60,9 @@ enum Phase {
     Killed,
 }
 
-/// Says on stderr what goes on.
-#[macro_export]
-macro_rules! say {
-    ($($text:tt)*) => { eprintln!("=== {}", format_args!($($text)*)) };
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a TLS provider was installed already"))?;
+    bench::install_tls()?;
     let flags = Flags::parse();
     std::fs::create_dir_all(&flags.out)?;
     let log = flags.out.join("exporter.log");

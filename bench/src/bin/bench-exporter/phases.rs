@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bench::say;
 use serde_json::{Value, json};
 
+use crate::Flags;
 use crate::collector;
 use crate::exporter::{Memory, Place, destination};
 use crate::sink::{Deliveries, Sink, deliveries};
 use crate::stream::Stream;
-use crate::{Flags, say};
 
 /// Ten destinations of all the kinds that take HTTP and that a sink can stand for.
 pub const TEN: [&str; 10] = [

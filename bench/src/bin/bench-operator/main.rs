@@ -14,7 +14,7 @@ mod process;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Parser;
 
 /// Measures the operator against a raw creator of the same objects.
@@ -43,17 +43,9 @@ pub struct Flags {
     out: PathBuf,
 }
 
-/// Says on stderr what goes on.
-#[macro_export]
-macro_rules! say {
-    ($($text:tt)*) => { eprintln!("=== {}", format_args!($($text)*)) };
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow!("a TLS provider was installed already"))?;
+    bench::install_tls()?;
     let flags = Flags::parse();
     std::fs::create_dir_all(&flags.out)?;
     for stale in ["operator.log", "operator.json"] {

@@ -3,17 +3,18 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bench::say;
 use crds::Pool;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::Flags;
 use crate::control_plane::{ControlPlane, Counts};
 use crate::creator;
 use crate::desired::{self, NAMESPACE};
 use crate::pools::{Eyes, Settled};
 use crate::process::{Memory, Operator, Program};
-use crate::{Flags, say};
 
 /// Without writes for this long, everybody is done.
 const QUIET: Duration = Duration::from_secs(10);
