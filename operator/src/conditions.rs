@@ -64,6 +64,12 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// Keeps every condition of the round before that was not set in this one.
+    pub fn keep_rest(&mut self) {
+        let rest = self.previous.iter().filter(|old| self.get(&old.type_).is_none()).cloned().collect::<Vec<_>>();
+        self.list.extend(rest);
+    }
+
     /// A condition that was set in this round.
     pub fn get(&self, type_: &str) -> Option<&Condition> {
         self.list.iter().find(|condition| condition.type_ == type_)

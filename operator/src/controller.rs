@@ -210,8 +210,11 @@ async fn reconcile_pool(object: Arc<DeserializeGuard<Pool>>, context: Arc<Contex
     );
     let started = Instant::now();
     let result = pool::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    let id = || context.scope.pool_id(&object.namespace().unwrap_or_default(), &object.name_any());
-    finished(ResourceKind::Pool, &*object, &result, started, &context, id);
+    let pools = || {
+        let pool = context.scope.pool_id(&object.namespace().unwrap_or_default(), &object.name_any());
+        pool.into_iter().collect()
+    };
+    finished(ResourceKind::Pool, &*object, &result, started, &context, pools);
     result
 }
 
@@ -225,11 +228,14 @@ async fn reconcile_server(object: Arc<DeserializeGuard<McpServer>>, context: Arc
     );
     let started = Instant::now();
     let result = mcp_server::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    let id = || {
-        let server = object.0.as_ref().ok()?;
-        context.scope.pool_id(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name)
+    let pools = || {
+        let server = object.0.as_ref().ok();
+        let pool = server.and_then(|server| {
+            context.scope.pool_id(&server.namespace().unwrap_or_default(), &server.spec.pool_ref.name)
+        });
+        pool.into_iter().collect()
     };
-    finished(ResourceKind::McpServer, &*object, &result, started, &context, id);
+    finished(ResourceKind::McpServer, &*object, &result, started, &context, pools);
     result
 }
 
@@ -243,11 +249,8 @@ async fn reconcile_export(object: Arc<DeserializeGuard<SiemExport>>, context: Ar
     );
     let started = Instant::now();
     let result = siem_export::reconcile(&object, &context.scope, &context.notices).instrument(span).await;
-    let id = || {
-        let export = object.0.as_ref().ok()?;
-        context.scope.pools_of(export).into_iter().next()
-    };
-    finished(ResourceKind::SiemExport, &*object, &result, started, &context, id);
+    let pools = || object.0.as_ref().map(|export| context.scope.pools_of(export)).unwrap_or_default();
+    finished(ResourceKind::SiemExport, &*object, &result, started, &context, pools);
     result
 }
 
@@ -257,7 +260,7 @@ fn finished<K: ResourceExt>(
     result: &Result<Action, Error>,
     started: Instant,
     context: &Context,
-    pool: impl FnOnce() -> Option<PoolId>,
+    pools: impl FnOnce() -> Vec<PoolId>,
 ) {
     let (took, trail) = (started.elapsed(), &context.scope.trail);
     let outcome = result.as_ref().err().map_or("ok", Error::reason);
@@ -268,7 +271,7 @@ fn finished<K: ResourceExt>(
             context.backoff.succeeded(&uid);
             trail.succeeded(&uid);
         }
-        Err(error) => trail.failed(kind, object, pool().as_ref(), error.reason(), took),
+        Err(error) => trail.failed(kind, object, &pools(), error.reason(), took),
     }
 }
 

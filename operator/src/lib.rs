@@ -21,6 +21,7 @@ pub mod pool;
 pub mod quantity;
 pub mod references;
 pub mod retry;
+pub mod room;
 pub mod settings;
 pub mod siem_export;
 pub mod start;

@@ -60,8 +60,7 @@ struct Attempt {
 
 struct Unsure {
     status: serde_json::Value,
-    pool: PoolId,
-    changes: Changes,
+    told: Vec<(PoolId, Changes)>,
 }
 
 impl Trail {
@@ -106,7 +105,7 @@ impl Trail {
         self.pushed.notify_one();
     }
 
-    /// Writes a status, and tells the pool what changed with it once it is written.
+    /// Writes a status, and tells each pool of the object what changed with it once it is written.
     ///
     /// A write whose answer is lost may have been done or not: the next reconcile of the object sees which, and tells it
     /// then.
@@ -120,7 +119,7 @@ impl Trail {
         kind: &'static str,
         previous: &S,
         status: S,
-        told: Option<(&PoolId, Changes)>,
+        told: Vec<(PoolId, Changes)>,
     ) -> Result<(), StatusError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
@@ -130,19 +129,21 @@ impl Trail {
         if let Some(unsure) = lock(&self.unsure).remove(uid.as_str())
             && serde_json::to_value(previous).is_ok_and(|now| now == unsure.status)
         {
-            self.concluded(&uid, &unsure.pool, unsure.changes);
+            self.concluded(&uid, unsure.told);
         }
-        let Some((pool, changes)) = told.filter(|(_, changes)| *changes != Changes::default()) else {
+        let mut told = told;
+        told.retain(|(_, changes)| *changes != Changes::default());
+        if told.is_empty() {
             return writer.write(object, kind, previous, status).await.map(drop);
-        };
+        }
         let (same, expected) = (*previous == status, serde_json::to_value(&status));
         match writer.write(object, kind, previous, status).await {
             // Neither equal nor written: the object is gone, or another one by now.
-            Ok(written) if written || same => self.concluded(&uid, pool, changes),
+            Ok(written) if written || same => self.concluded(&uid, told),
             Ok(_) => {}
             Err(error) => {
                 if let Ok(status) = expected {
-                    lock(&self.unsure).insert(uid.into(), Unsure { status, pool: pool.clone(), changes });
+                    lock(&self.unsure).insert(uid.into(), Unsure { status, told });
                 }
                 return Err(error);
             }
@@ -150,11 +151,13 @@ impl Trail {
         Ok(())
     }
 
-    fn concluded(&self, uid: &str, pool: &PoolId, changes: Changes) {
-        if changes.owed {
+    fn concluded(&self, uid: &str, told: Vec<(PoolId, Changes)>) {
+        if told.iter().any(|(_, changes)| changes.owed) {
             lock(&self.attempts).entry(uid.into()).or_default().owed = true;
         }
-        self.tell(pool, changes.drafts);
+        for (pool, changes) in told {
+            self.tell(&pool, changes.drafts);
+        }
     }
 
     /// Whether the outcome of an object's next good reconcile is news although its status does not change.
@@ -172,7 +175,7 @@ impl Trail {
         &self,
         kind: ResourceKind,
         object: &K,
-        pool: Option<&PoolId>,
+        pools: &[PoolId],
         reason: &'static str,
         took: Duration,
     ) {
@@ -186,21 +189,22 @@ impl Trail {
             }
             attempt.told = true;
         }
-        let Some(pool) = pool else { return };
         let (now, name) = (Time(jiff::Timestamp::now()), object.name_any());
         let generation = object.meta().generation.unwrap_or(0);
-        let round = Round {
-            subject: Subject { pool: &pool.uid, uid: &uid, generation },
-            name: &name,
-            now: &now,
-            written: Written::default(),
-            children: 0,
-            took,
-            unfinished: false,
-            untold: true,
-        };
-        let body = reconciled(&round, kind, Text::new(reason));
-        self.tell(pool, body.map(|body| Draft::new(round.subject, &now, body)).into_iter().collect());
+        for pool in pools {
+            let round = Round {
+                subject: Subject { pool: &pool.uid, uid: &uid, generation },
+                name: &name,
+                now: &now,
+                written: Written::default(),
+                children: 0,
+                took,
+                unfinished: false,
+                untold: true,
+            };
+            let body = reconciled(&round, kind, Text::new(reason));
+            self.tell(pool, body.map(|body| Draft::new(round.subject, &now, body)).into_iter().collect());
+        }
     }
 
     /// An object of a pool changed. Held while the pool is not known.

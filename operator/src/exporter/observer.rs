@@ -1,8 +1,8 @@
 //! Asks the exporters, nudges the kubelet where a configuration is late, and wakes reconciles when a state changed.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use exporter::api::wire::{Destinations, TestResult};
@@ -30,6 +30,8 @@ const SILENT: Duration = Duration::from_secs(30);
 pub struct PoolExporters {
     http: Http,
     view: ExporterView,
+    /// Pools that are known to have none.
+    without: Mutex<HashSet<String>>,
     pods: Arc<Cache<PodState>>,
     wake: Wake,
     nudges: Nudges,
@@ -49,7 +51,7 @@ impl PoolExporters {
     ) -> Result<Self, reqwest::Error> {
         let nudges = Nudges::new(client.clone(), metrics);
         let (view, tokens) = (ExporterView::default(), Tokens::new(client));
-        Ok(PoolExporters { http: Http::new()?, view, pods, wake, nudges, tokens })
+        Ok(PoolExporters { http: Http::new()?, view, without: Mutex::default(), pods, wake, nudges, tokens })
     }
 
     /// Asks until `stop`.
@@ -59,11 +61,13 @@ impl PoolExporters {
 
     /// Says what the exporters of the pool with this uid should run; true when that is something else than before.
     pub fn want(&self, pool_uid: &str, desired: Desired) -> bool {
+        self.without().remove(pool_uid);
         self.view.want(pool_uid, desired)
     }
 
     /// The same for a pool of which nothing is known, as after a restart.
     pub fn want_if_unknown(&self, pool_uid: &str, desired: &Desired) {
+        self.without().remove(pool_uid);
         self.view.want_if_unknown(pool_uid, desired);
     }
 
@@ -72,9 +76,26 @@ impl PoolExporters {
         self.view.hurry(pool_uid);
     }
 
-    /// Forgets a pool that is gone, or has no exporter any more.
+    /// Says that a pool has no exporter; true when that is news.
+    pub fn has_none(&self, pool_uid: &str) -> bool {
+        self.view.forget(pool_uid);
+        self.without().insert(pool_uid.to_owned())
+    }
+
+    /// The same for a pool of which nothing is known.
+    pub fn has_none_if_unknown(&self, pool_uid: &str) -> bool {
+        self.view.with(pool_uid, |_| ()).is_none() && self.has_none(pool_uid)
+    }
+
+    /// Whether a pool is known to have no exporter.
+    pub fn is_without(&self, pool_uid: &str) -> bool {
+        self.without().contains(pool_uid)
+    }
+
+    /// Forgets a pool that is gone.
     pub fn forget(&self, pool_uid: &str) {
         self.view.forget(pool_uid);
+        self.without().remove(pool_uid);
     }
 
     /// The last answer of each replica, by Pod name; `None` while nobody has looked.
@@ -91,6 +112,10 @@ impl PoolExporters {
     /// asked.
     pub fn is_programmed(&self, pool_uid: &str, export: &str, uid: &str, generation: i64) -> Option<bool> {
         self.view.is_programmed(pool_uid, export, uid, generation)
+    }
+
+    fn without(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.without.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has an exporter of the pool send a test event to a destination. Takes up to 20 s.

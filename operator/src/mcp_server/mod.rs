@@ -123,7 +123,7 @@ async fn conclude(
     let subject = Subject { pool, uid: &uid, generation: server.metadata.generation.unwrap_or(0) };
     let round = Round { subject, name: &name, untold: scope.trail.is_untold(&uid), ..round };
     let changes = server_changes(&round, previous, &status);
-    let told = id.as_ref().map(|id| (id, changes));
+    let told = id.map(|id| (id, changes)).into_iter().collect();
     scope.trail.conclude(&scope.status, server, "McpServer", previous, status, told).await
 }
 
@@ -216,7 +216,7 @@ async fn malformed(
     let meta = guard.meta();
     tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the McpServer does not fit its schema");
     let stand_in = McpServer { metadata: meta.clone(), spec: crds::McpServerSpec::default(), status: None };
-    let previous: McpServerStatus = scope.status.newest(&stand_in, None);
+    let previous: McpServerStatus = scope.status_of_unreadable("McpServer", &stand_in).await?;
     let mut conditions = Conditions::new(&previous.conditions, meta.generation, now);
     let problem = Problem::new(
         "Malformed",
@@ -224,6 +224,7 @@ async fn malformed(
     );
     conditions.set_outcome("Accepted", Some(&problem), "", "");
     conditions.set_outcome("Ready", Some(&problem), "", "");
+    conditions.keep_rest();
     let status =
         McpServerStatus { observed_generation: meta.generation, conditions: conditions.finish(), ..previous.clone() };
     scope.status.write(&stand_in, "McpServer", &previous, status).await?;

@@ -22,8 +22,10 @@ pub struct Dereferenced {
     pub servers: Vec<(Arc<DeserializeGuard<McpServer>>, References)>,
     /// SiemExports that are for the pool, each with what it points at.
     pub exports: Vec<siem_export::Read>,
-    /// Those of the namespace that do not fit their schema.
+    /// Those of the namespace that do not fit their schema and may be for the pool.
     pub malformed_exports: Vec<siem_export::Programmed>,
+    /// Whether the pool has an exporter already.
+    pub has_exporter: bool,
     /// Secrets that `auth.apiKeys` selects, by name.
     pub api_keys: Vec<Arc<Material>>,
     /// `armor.tls.secretRef`, where set.
@@ -105,7 +107,13 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
         }
     }
     found.exports = siem_export::read_exports(&namespace, &pool.name_any(), pool.labels(), scope).await?;
-    found.malformed_exports = siem_export::read_malformed(&namespace, scope).await?;
+    found.malformed_exports = siem_export::read_malformed(&namespace, &pool.name_any(), scope).await?;
+    // One that somebody deleted a part of is still one.
+    let parts = [(Kind::Deployment, "exporter"), (Kind::ConfigMap, "exporter"), (Kind::Secret, "exporter-admin")];
+    found.has_exporter = parts.into_iter().any(|(kind, suffix)| {
+        let key = ChildKey { kind, name: child_name(&pool.name_any(), suffix), namespace: namespace.clone() };
+        scope.children.get(&key).is_some_and(|live| live.owner_uid() == pool.metadata.uid.as_deref())
+    });
     Ok(found)
 }
 

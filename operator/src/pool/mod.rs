@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crds::Pool;
 use crds::pool::PoolStatus;
+use crds::status::Condition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
@@ -97,9 +98,8 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
             if let Some(desired) = &live.desired {
                 scope.armor.want_if_unknown(&pool.uid().unwrap_or_default(), desired);
             }
-            if let Some((_, desired)) = &live.exporter {
-                scope.exporter.want_if_unknown(&pool.uid().unwrap_or_default(), desired);
-            }
+            let exporter = live.exporter.as_ref().map(|(_, desired)| desired);
+            expect_exporter(scope, pool, exporter, Sure::No);
             let status = status::refused(&facts, &fault, &live);
             notices.pool(pool, &previous, &status).await;
             conclude(scope, pool, &previous, status, Round::of_nothing(&now, started.elapsed())).await?;
@@ -137,15 +137,13 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
         true => live(pool, scope, &previous).exporter.map(|(_, desired)| desired),
         false => exporter_desired(&found, &outcome, &configuration, &applied),
     };
-    match &exporter {
-        Some(desired) if pool.spec.paused => scope.exporter.want_if_unknown(&uid, desired),
-        Some(desired) => {
-            if scope.exporter.want(&uid, desired.clone()) {
-                scope.wake.pool_and_exports(&outcome.pool.owner.namespace, &outcome.pool.name);
-            }
-        }
-        None => scope.exporter.forget(&uid),
-    }
+    let sure = match &exporter {
+        Some(_) if pool.spec.paused => Sure::No,
+        // One that could not be made now may be there nevertheless.
+        None if failed => Sure::No,
+        _ => Sure::Yes,
+    };
+    expect_exporter(scope, pool, exporter.as_ref(), sure);
     // 5. status: computed from what was applied
     let pods = scope.pods.collect(|(namespace, _), pod| {
         (*namespace == outcome.pool.owner.namespace && pod.pool.as_ref() == outcome.pool.name).then(|| pod.clone())
@@ -178,6 +176,30 @@ pub async fn reconcile(guard: &DeserializeGuard<Pool>, scope: &Scope, notices: &
     retry::after(errors, timer).map_err(Error::from)
 }
 
+/// Whether what is said of a pool's exporter holds, or only where nothing is known yet.
+#[derive(Clone, Copy)]
+enum Sure {
+    Yes,
+    No,
+}
+
+/// Says which exporter the pool has, if one, to who asks them.
+fn expect_exporter(scope: &Scope, pool: &Pool, desired: Option<&exporter::Desired>, sure: Sure) {
+    let uid = pool.uid().unwrap_or_default();
+    let news = match (desired, sure) {
+        (Some(desired), Sure::Yes) => scope.exporter.want(&uid, desired.clone()),
+        (Some(desired), Sure::No) => {
+            scope.exporter.want_if_unknown(&uid, desired);
+            false
+        }
+        (None, Sure::Yes) => scope.exporter.has_none(&uid),
+        (None, Sure::No) => scope.exporter.has_none_if_unknown(&uid),
+    };
+    if news {
+        scope.wake.exports_of(&pool.namespace().unwrap_or_default(), &pool.name_any(), pool.labels());
+    }
+}
+
 /// Writes the status, and tells what changed with it.
 async fn conclude(
     scope: &Scope,
@@ -191,7 +213,7 @@ async fn conclude(
     let subject = Subject { pool: &id.uid, uid: &id.uid, generation: pool.metadata.generation.unwrap_or(0) };
     let round = Round { subject, name: &id.name, untold: scope.trail.is_untold(&id.uid), ..round };
     let changes = pool_changes(&round, previous, &status);
-    scope.trail.conclude(&scope.status, pool, "Pool", previous, status, Some((&id, changes))).await
+    scope.trail.conclude(&scope.status, pool, "Pool", previous, status, [(id.clone(), changes)].into()).await
 }
 
 /// What the gateways should run, once the Secret with their admin token exists.
@@ -206,7 +228,7 @@ fn desired(
     let rendered = |name: &str| pool.servers.iter().any(|server| server.name == name);
     let servers = found.servers.iter().filter_map(|(guard, _)| {
         let name = guard.name_any();
-        rendered(&name).then(|| (name, (guard.uid().unwrap_or_default(), guard.meta().generation.unwrap_or_default())))
+        rendered(&name).then(|| version(guard.as_ref()))
     });
     Some(Desired {
         namespace: pool.owner.namespace.clone(),
@@ -237,9 +259,16 @@ fn exporter_desired(
     })
 }
 
-/// Which version of a SiemExport there is, by name.
-fn version(export: &impl ResourceExt) -> (String, (String, i64)) {
-    (export.name_any(), (export.uid().unwrap_or_default(), export.meta().generation.unwrap_or_default()))
+/// Which version of an object there is, by name.
+fn version(object: &impl ResourceExt) -> (String, (String, i64)) {
+    (object.name_any(), (object.uid().unwrap_or_default(), object.meta().generation.unwrap_or_default()))
+}
+
+/// The generation that an object says is in the configuration. The one that its status is of may be newer, where the
+/// condition was kept because nobody had asked yet.
+fn programmed_generation(conditions: &[Condition]) -> Option<i64> {
+    let programmed = conditions.iter().find(|condition| condition.type_ == "Programmed")?;
+    programmed.observed_generation.filter(|_| programmed.status == "True")
 }
 
 /// What there is of a pool whose spec is not applied, as the watches and the last status tell.
@@ -255,9 +284,8 @@ fn live(pool: &Pool, scope: &Scope, previous: &PoolStatus) -> status::Live {
     let servers = scope.servers_of(&namespace, &name).into_iter().filter_map(|guard| {
         let server = guard.0.as_ref().ok()?;
         let status = scope.status.newest(server, server.status.as_ref());
-        let programmed = status.conditions.iter().any(|c| c.type_ == "Programmed" && c.status == "True");
-        let generation = status.observed_generation.filter(|_| programmed)?;
-        Some((server.name_any(), (server.uid().unwrap_or_default(), generation)))
+        let (name, (uid, _)) = version(server);
+        Some((name, (uid, programmed_generation(&status.conditions)?)))
     });
     let desired = previous.config_hash.clone().zip(admin).map(|(revision, admin_secret)| Desired {
         namespace: namespace.clone(),
@@ -271,9 +299,8 @@ fn live(pool: &Pool, scope: &Scope, previous: &PoolStatus) -> status::Live {
     let exports = scope.exports_of(&namespace, &name, pool.labels()).into_iter().filter_map(|guard| {
         let export = guard.0.as_ref().ok()?;
         let status = scope.status.newest(export, export.status.as_ref());
-        let programmed = status.conditions.iter().any(|c| c.type_ == "Programmed" && c.status == "True");
         let (name, (uid, _)) = version(export);
-        Some((name, (uid, status.observed_generation.filter(|_| programmed)?)))
+        Some((name, (uid, programmed_generation(&status.conditions)?)))
     });
     let exporter_admin = child(Kind::Secret, "exporter-admin").map(|(key, secret)| (key.name, secret.uid));
     let exporter = exporter_admin.map(|admin_secret| exporter::Desired {
@@ -299,7 +326,7 @@ async fn malformed(guard: &DeserializeGuard<Pool>, error: &str, scope: &Scope, n
     tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the Pool does not fit its schema");
     // The spec is left out: a status patch needs none, and this one can not be read.
     let stand_in = Pool { metadata: meta.clone(), spec: crds::PoolSpec::default(), status: None };
-    let previous = scope.status.newest(&stand_in, None);
+    let previous = scope.status_of_unreadable("Pool", &stand_in).await?;
     let status = status::malformed(meta.generation, &previous, error, now.clone());
     let round = Round::of_nothing(&now, Duration::ZERO);
     conclude(scope, &stand_in, &previous, status, round).await?;

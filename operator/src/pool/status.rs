@@ -391,6 +391,7 @@ pub fn malformed(generation: Option<i64>, previous: &PoolStatus, error: &str, no
     );
     conditions.set_outcome("Accepted", Some(&problem), "", "");
     conditions.set_outcome("Ready", Some(&problem), "", "");
+    conditions.keep_rest();
     PoolStatus {
         observed_generation: generation,
         phase: Some(Phase::Error),

@@ -1,9 +1,10 @@
 //! From a Pool and what it points at to a pool that can be built. Pure: the same input gives the same output.
 
+mod redis;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::common::CaRef;
 use crds::pool::{ArmorSpec, AuditParameters, ExporterSpec, ManagedRedis, NetworkPolicySettings};
 use crds::{McpServer, Pool};
 use daemon::values::Span;
@@ -13,13 +14,13 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::api_keys::{ApiKey, api_key};
-use super::dereference::{Dereferenced, LiveRedis};
-use crate::certificates::{check_ca, check_pair};
-use crate::child::{Claim, Owner};
+use super::dereference::Dereferenced;
+use crate::certificates::check_pair;
+use crate::child::Owner;
 use crate::conditions::Problem;
 use crate::mcp_server::{Credential, Fault, Programmed, collisions, validate_server};
-use crate::names::child_name;
 use crate::quantity;
+use crate::room::{Full, Room};
 use crate::siem_export;
 use crate::world::{Lookup, Source, not_found};
 
@@ -27,11 +28,6 @@ const DEFAULT_STREAM_BYTES: i64 = 256 << 20;
 const DEFAULT_REPLICAS: i32 = 2;
 const DEFAULT_EXPORTER_REPLICAS: i32 = 1;
 const DEFAULT_RETAIN: Duration = Duration::from_secs(3600);
-/// What Redis needs of memory beside its data.
-const REDIS_OVERHEAD_BYTES: i64 = 32 << 20;
-/// What the copies of all credentials may take in their Secret, and the configuration in its ConfigMap. Kubernetes takes
-/// objects of 1 MiB.
-const ROOM_BYTES: usize = 900 << 10;
 /// Armor takes no shorter key.
 const HASH_KEY_BYTES: usize = 16;
 
@@ -138,7 +134,7 @@ pub fn validate(pool: &Pool, found: &Dereferenced) -> Result<Outcome, Fault> {
     if let (Some(reference), Some(lookup)) = (&spec.audit.hash_key_secret_ref, &found.hash_key) {
         credentials.push(hash_key(&reference.name, &reference.key, lookup).map_err(Fault::Unresolved)?);
     }
-    let redis = redis(pool, found, stream_max_bytes, &mut credentials)?;
+    let redis = redis::redis(pool, found, stream_max_bytes, &mut credentials)?;
     let (auth, partial) = auth(pool, found);
     let keys = if let Auth::ApiKeys(keys) = &auth { keys.iter().map(ApiKey::size).sum() } else { 0 };
     let own = credentials.iter().map(Credential::size).sum::<usize>() + keys;
@@ -211,130 +207,6 @@ fn hash_key(name: &str, key: &str, lookup: &Lookup) -> Result<Credential, Proble
     Ok(copied)
 }
 
-fn redis(pool: &Pool, found: &Dereferenced, stream: i64, credentials: &mut Vec<Credential>) -> Result<Redis, Fault> {
-    let spec = pool.spec.redis.clone();
-    let Some(external) = spec.as_ref().and_then(|redis| redis.external.as_ref()) else {
-        let managed = spec.and_then(|redis| redis.managed).unwrap_or_default();
-        if let LiveRedis::ForeignClaim(claim) = &found.redis {
-            let message = format!(
-                "PersistentVolumeClaim {claim} exists and does not belong to this Pool, whose Redis would use it: delete \
-                 or rename it, or rename this Pool"
-            );
-            return Err(Fault::NotAccepted(Problem::new("NameConflict", message)));
-        }
-        room_for_stream(&managed, stream)?;
-        if let LiveRedis::Runs(live) = &found.redis
-            && let Some(volume) = volume_of(live.as_ref(), &managed, stream, &pool.name_any())?
-        {
-            return Ok(Redis::Managed { spec: Box::new(managed), volume });
-        }
-        let needed = stream.saturating_mul(4).max(1 << 30);
-        let volume = match &managed.persistence.size {
-            None => {
-                quantity::canonical(&format!("{}Mi", needed.div_euclid(1 << 20) + i64::from(needed % (1 << 20) > 0)))
-            }
-            Some(size) => {
-                if managed.persistence.enabled
-                    && quantity::units(&size.0).is_none_or(|bytes| bytes < stream.saturating_mul(4))
-                {
-                    let message = format!(
-                        "spec.redis.managed.persistence.size: {} is less than four times the audit stream's {} bytes, \
-                         which its append-only file needs while it is rewritten: raise the size, or lower \
-                         spec.audit.streamMaxBytes",
-                        size.0, stream
-                    );
-                    return Err(Fault::NotAccepted(Problem::new("VolumeTooSmall", message)));
-                }
-                quantity::canonical(&size.0)
-            }
-        };
-        return Ok(Redis::Managed { spec: Box::new(managed), volume });
-    };
-    let field = "spec.redis.external.urlSecretRef";
-    let reference = &external.url_secret_ref;
-    let lookup = found.redis_url.as_ref().unwrap_or(&None);
-    let url = copied(lookup, Source::Secret, &reference.name, &reference.key, field, "redis-url")
-        .map_err(Fault::Unresolved)?;
-    let text = String::from_utf8_lossy(url.value.expose_secret()).trim().to_owned();
-    // The URL may hold a password, so no part of it goes into the message.
-    if !url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host()) {
-        let message = format!(
-            "Secret {}: the value under {}, which {field} names, is no redis:// or rediss:// URL: correct the Secret",
-            reference.name, reference.key
-        );
-        return Err(Fault::Unresolved(Problem::new("SecretInvalid", message)));
-    }
-    credentials.push(url);
-    if let (Some(ca_ref), Some(lookup)) = (&external.ca_ref, &found.redis_ca) {
-        credentials.push(redis_ca(ca_ref, lookup).map_err(Fault::Unresolved)?);
-    }
-    Ok(Redis::External { with_ca: external.ca_ref.is_some() })
-}
-
-/// The volume of a Redis that runs: the one that it has, because a StatefulSet's can not be changed. `None`: it has none.
-fn volume_of(live: Option<&Claim>, managed: &ManagedRedis, stream: i64, pool: &str) -> Result<Option<String>, Fault> {
-    let wanted = &managed.persistence;
-    let name = child_name(pool, "redis");
-    let immutable = |field: &str, has: &str, back: &str| {
-        let message = format!(
-            "spec.redis.managed.persistence.{field}: the Redis of this pool runs {has}, which Kubernetes lets nobody change \
-             in place: {back}, or delete StatefulSet {name} and with it the events that wait there, and it is made anew"
-        );
-        Err(Fault::NotAccepted(Problem::new("ImmutableField", message)))
-    };
-    let Some(live) = live else {
-        return match wanted.enabled {
-            true => immutable("enabled", "without a volume", "set it to false"),
-            false => Ok(None),
-        };
-    };
-    if !wanted.enabled {
-        return immutable("enabled", "with a volume", "set it back to true");
-    }
-    let (size, bytes) = (live.size.as_ref(), quantity::units(&live.size));
-    if wanted.size.as_ref().is_some_and(|size| quantity::units(&size.0) != bytes) {
-        return immutable("size", &format!("with a volume of {size}"), &format!("set it back to {size}"));
-    }
-    let class = live.class.as_deref();
-    if wanted.storage_class_name.as_deref().is_some_and(|wanted| class != Some(wanted)) {
-        let class = class.unwrap_or("the default one");
-        return immutable("storageClassName", &format!("with a volume of class {class}"), "set it back");
-    }
-    if bytes.is_none_or(|bytes| bytes < stream.saturating_mul(4)) {
-        let message = format!(
-            "spec.audit.streamMaxBytes: the volume of Redis has {size}, and an append-only file needs four times the \
-             stream's {stream} bytes while it is rewritten: lower it, or delete StatefulSet {name} and with it the \
-             events that wait there, and it is made anew with a larger volume"
-        );
-        return Err(Fault::NotAccepted(Problem::new("VolumeTooSmall", message)));
-    }
-    Ok(Some(size.to_owned()))
-}
-
-/// That a memory limit of the user's lets Redis hold what it may.
-fn room_for_stream(managed: &ManagedRedis, stream: i64) -> Result<(), Fault> {
-    let limit = managed.resources.as_ref().and_then(|resources| resources.limits.get("memory"));
-    let Some((limit, bytes)) = limit.and_then(|limit| Some((limit, quantity::units(&limit.0)?))) else { return Ok(()) };
-    let needed = stream.saturating_mul(2).saturating_add(REDIS_OVERHEAD_BYTES);
-    if bytes >= needed {
-        return Ok(());
-    }
-    let message = format!(
-        "spec.redis.managed.resources.limits.memory: {} is less than the {}Mi that Redis needs to hold twice the audit \
-         stream's {stream} bytes: raise it, or lower spec.audit.streamMaxBytes",
-        limit.0,
-        needed >> 20
-    );
-    Err(Fault::NotAccepted(Problem::new("MemoryTooSmall", message)))
-}
-
-fn redis_ca(ca_ref: &CaRef, lookup: &Lookup) -> Result<Credential, Problem> {
-    let field = "spec.redis.external.caRef";
-    let copied = copied(lookup, Source::ConfigMap, &ca_ref.name, ca_ref.key(), field, "redis-ca.crt")?;
-    check_ca(ca_ref, field, copied.value.expose_secret())?;
-    Ok(copied)
-}
-
 fn auth(pool: &Pool, found: &Dereferenced) -> (Auth, Option<Problem>) {
     if pool.spec.auth.as_ref().is_none_or(|auth| auth.api_keys.is_none()) {
         return (Auth::Anonymous, None);
@@ -359,7 +231,7 @@ fn auth(pool: &Pool, found: &Dereferenced) -> (Auth, Option<Problem>) {
 /// go first, so that a newcomer pushes nobody out.
 fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String, Fault>, BTreeMap<String, Fault>) {
     let servers: Vec<&McpServer> = found.servers.iter().filter_map(|(guard, _)| guard.0.as_ref().ok()).collect();
-    let (mut credentials, mut document, mut left_out) = (own, 0, BTreeMap::new());
+    let (mut room, mut left_out) = (Room::with_credentials(own), BTreeMap::new());
     let mut refused: BTreeMap<String, Fault> =
         collisions(&servers).into_iter().map(|(name, problem)| (name, Fault::NotAccepted(problem))).collect();
     let mut programmed = Vec::new();
@@ -371,20 +243,14 @@ fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String
             continue;
         }
         match validate_server(server, references) {
-            Ok(server) => {
-                let (more, longer) = (server.credentials_size(), server.document_size());
-                let fault = no_room(credentials + more, document + longer);
-                match fault {
-                    None => {
-                        (credentials, document) = (credentials + more, document + longer);
-                        programmed.push(server);
-                    }
-                    Some(fault) => {
-                        refused.insert(server.name.clone(), fault.clone());
-                        left_out.insert(server.name, fault);
-                    }
+            Ok(server) => match room.take(server.credentials_size(), server.document_size()) {
+                Ok(()) => programmed.push(server),
+                Err(full) => {
+                    let fault = no_room(full);
+                    refused.insert(server.name.clone(), fault.clone());
+                    left_out.insert(server.name, fault);
                 }
-            }
+            },
             Err(fault) => {
                 refused.insert(server.name_any(), fault);
             }
@@ -398,33 +264,33 @@ fn roster(found: &Dereferenced, own: usize) -> (Vec<Programmed>, BTreeMap<String
 fn exports(pool: &str, found: &Dereferenced) -> Vec<siem_export::Programmed> {
     let read = found.exports.iter().filter_map(|(guard, references)| Some((guard.0.as_ref().ok()?, references)));
     let mut exports: Vec<_> = siem_export::roster(pool, read).into_values().map(|outcome| outcome.programmed).collect();
-    // They may be another pool's: alone they are no reason for an exporter, without which no place in the stream is given up.
-    if !exports.is_empty() {
+    // They may be another pool's: alone they are no reason to make an exporter, without which no place in the stream is given
+    // up, and reason enough to keep the one that there is.
+    if !exports.is_empty() || found.has_exporter {
         exports.extend(found.malformed_exports.iter().cloned());
     }
     exports.sort_by(|a, b| a.name.cmp(&b.name));
     exports
 }
 
-fn no_room(credentials: usize, document: usize) -> Option<Fault> {
-    let most = ROOM_BYTES >> 10;
-    if credentials > ROOM_BYTES {
-        let message = format!(
-            "spec.remote.caRef and spec.auth: with this McpServer the credentials and certificates that the pool's \
-             gateways read would have {} KiB, and one Secret takes {most} KiB: trust fewer certificates in caRef (a \
-             bundle of all public ones is large, and trusted without caRef), or use another pool",
-            credentials >> 10
-        );
-        return Some(Fault::Unresolved(Problem::new("CredentialsTooLarge", message)));
+fn no_room(full: Full) -> Fault {
+    match full {
+        Full::Credentials { kib, most } => Fault::Unresolved(Problem::new(
+            "CredentialsTooLarge",
+            format!(
+                "spec.remote.caRef and spec.auth: with this McpServer the credentials and certificates that the pool's \
+                 gateways read would have {kib} KiB, and one Secret takes {most} KiB: trust fewer certificates in caRef (a \
+                 bundle of all public ones is large, and trusted without caRef), or use another pool"
+            ),
+        )),
+        Full::Document { kib, most } => Fault::NotAccepted(Problem::new(
+            "ConfigurationTooLarge",
+            format!(
+                "spec.tools: with this McpServer the configuration of the pool's gateways would have {kib} KiB, and one \
+                 ConfigMap takes {most} KiB: write fewer or shorter patterns, or use another pool"
+            ),
+        )),
     }
-    (document > ROOM_BYTES).then(|| {
-        let message = format!(
-            "spec.tools: with this McpServer the configuration of the pool's gateways would have {} KiB, and one ConfigMap \
-             takes {most} KiB: write fewer or shorter patterns, or use another pool",
-            document >> 10
-        );
-        Fault::NotAccepted(Problem::new("ConfigurationTooLarge", message))
-    })
 }
 
 impl ValidatedPool {

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::{Pool, SiemExport};
-use kube::api::DynamicObject;
-use kube::core::{ApiResource, DeserializeGuard};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 
 use super::validate::{Programmed, References, selects};
 use crate::world::{ReadError, Scope, Source};
@@ -72,20 +71,22 @@ async fn references(export: &SiemExport, scope: &Scope) -> Result<References, Re
     Ok(found)
 }
 
-/// The SiemExports of a namespace that do not fit their schema. Which pool they are for can not be told, so that each pool
-/// keeps what their destinations have in its stream; of those that it does not know there is nothing to keep.
+/// The SiemExports of a namespace that do not fit their schema and may be for a pool. Those that name no pool may be for any,
+/// so that each keeps what their destinations have in its stream; of those that it does not know there is nothing to keep.
 ///
 /// # Errors
 /// When the API server does not give one of them.
-pub async fn malformed(namespace: &str, scope: &Scope) -> Result<Vec<Programmed>, ReadError> {
+pub async fn malformed(namespace: &str, pool: &str, scope: &Scope) -> Result<Vec<Programmed>, ReadError> {
     let unread =
         scope.exports.state_filter(|guard| guard.0.is_err() && guard.namespace().as_deref() == Some(namespace));
     let mut kept = Vec::new();
     for guard in unread {
         let name = guard.name_any();
-        let resource = ApiResource::erase::<SiemExport>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(scope.client.clone(), namespace, &resource);
-        let Some(object) = scope.materials.object(&api, "SiemExport", namespace, &name).await? else { continue };
+        let Some(object) = scope.unreadable::<SiemExport>("SiemExport", namespace, &name).await? else { continue };
+        let named = object.data.pointer("/spec/poolRef/name").and_then(|name| name.as_str());
+        if named.is_some_and(|named| named != pool) {
+            continue;
+        }
         let destinations = object.data.pointer("/spec/destinations").and_then(|list| list.as_array());
         let names = destinations.into_iter().flatten().filter_map(|one| one.get("name")?.as_str());
         kept.push(Programmed::kept(&name, names.map(str::to_owned)));

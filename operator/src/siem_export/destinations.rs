@@ -19,7 +19,8 @@ fn destination(facts: &Facts<'_>, one: &Destination) -> DestinationStatus {
     let before = facts.previous.destinations.iter().find(|before| before.name == one.name);
     let mut status = DestinationStatus { name: one.name.clone(), ..before.cloned().unwrap_or_default() };
     status.last_test = last_test(facts.previous, &facts.tests, &one.name);
-    let reports: Vec<Option<&wire::Destination>> = facts.pools.iter().map(|pool| reported(facts, pool, one)).collect();
+    let reports: Vec<Option<&wire::Destination>> =
+        facts.with_exporter().map(|pool| reported(facts, pool, one)).collect();
     // A sum without the part of one pool would go back and forth.
     if !reports.is_empty() && reports.iter().all(Option::is_some) {
         count(&mut status, &reports.into_iter().flatten().collect::<Vec<_>>());
@@ -58,6 +59,9 @@ fn state(
     }
     if one.enabled == Some(false) {
         return (DestinationState::Disabled, None);
+    }
+    if pool.without_exporter {
+        return (DestinationState::Pending, Some("the pool has no exporter yet".into()));
     }
     match (reported(facts, pool, one), before) {
         (Some(reported), _) => {

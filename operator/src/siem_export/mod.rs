@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crds::SiemExport;
-use crds::siem_export::SiemExportStatus;
+use crds::siem_export::{LastTest, SiemExportStatus};
 use events::ResourceKind;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
@@ -25,7 +25,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use crate::audit::{self, PoolId, Round, Subject, with_outcome};
-use crate::conditions::{Conditions, Problem};
+use crate::conditions::Problem;
 use crate::notices::Notices;
 use crate::pool::Error;
 use crate::retry;
@@ -60,16 +60,18 @@ pub async fn reconcile(
     // 1. dereference: its pools, their other SiemExports, Secrets and certificates
     let served = dereference::dereference(export, scope).await?;
     // 2. validate: what keeps a destination out of a pool's exporter
-    let no_pool = no_pool(export, &served);
-    let well_formed = served.iter().filter(|served| served.pool.0.is_ok());
-    let judged: Vec<(String, String, Outcome)> = well_formed.filter_map(|served| judge(export, served)).collect();
+    let (well_formed, broken): (Vec<_>, Vec<_>) = served.iter().partition(|served| served.pool.0.is_ok());
+    let broken_pool = broken.first().map(|served| broken_pool(&served.pool.name_any()));
+    let no_pool = well_formed.is_empty().then(|| broken_pool.clone().unwrap_or_else(|| no_pool(export)));
+    let judged: Vec<(String, String, Outcome)> =
+        well_formed.into_iter().filter_map(|served| judge(export, served)).collect();
     // 3. build: nothing, because the Pool's controller builds the configuration of the exporter
     // 4. apply: the test events, where the exporter knows the destination
     let pools =
         || judged.iter().map(|(name, uid, outcome)| pool_facts(export, name, uid, outcome, scope)).collect::<Vec<_>>();
     let (tests, failed) = tests(export, &previous, &judged, &pools(), scope, now).await;
     // 5. status: what the exporters say, not what they were told
-    let facts = status::Facts { export, previous: &previous, now: now(), pools: pools(), no_pool, tests };
+    let facts = status::Facts { export, previous: &previous, now: now(), pools: pools(), no_pool, broken_pool, tests };
     let (status, timer) = status::status(&facts);
     notices.export(export, &previous.conditions, &status.conditions).await;
     let is_known_cause = facts.no_pool.is_some() || failed;
@@ -90,7 +92,6 @@ async fn conclude(
     took: Duration,
 ) -> Result<(), StatusError> {
     let (uid, name, now) = (export.uid().unwrap_or_default(), export.name_any(), Time(jiff::Timestamp::now()));
-    let pools = scope.pools_of(export);
     let changes = |pool: &PoolId| {
         let subject = Subject { pool: &pool.uid, uid: &uid, generation: export.metadata.generation.unwrap_or(0) };
         let untold = scope.trail.is_untold(&uid);
@@ -99,14 +100,12 @@ async fn conclude(
         let after = audit::Outcome { generation: status.observed_generation, conditions: &status.conditions };
         with_outcome(&round, ResourceKind::SiemExport, before, after, Vec::new())
     };
-    let mut told = pools.iter().map(|pool| (pool, changes(pool)));
-    let first = told.next();
-    let others: Vec<_> = told.collect();
-    scope.trail.conclude(&scope.status, export, "SiemExport", previous, status, first).await?;
-    for (pool, changes) in others {
-        scope.trail.tell(pool, changes.drafts);
-    }
-    Ok(())
+    let told = scope.pools_of(export).into_iter().map(|pool| {
+        let changes = changes(&pool);
+        (pool, changes)
+    });
+    let told = told.collect();
+    scope.trail.conclude(&scope.status, export, "SiemExport", previous, status, told).await
 }
 
 /// The verdict on the SiemExport in one of its pools, with the pool's name and uid.
@@ -128,6 +127,7 @@ fn pool_facts<'a>(
     status::PoolFacts {
         name,
         outcome,
+        without_exporter: scope.exporter.is_without(uid),
         answer: scope.exporter.observe(uid),
         programmed: scope.exporter.is_programmed(
             uid,
@@ -138,7 +138,7 @@ fn pool_facts<'a>(
     }
 }
 
-/// Runs the tests that are due and can be run; true where an exporter did not answer.
+/// Runs the tests that are due and can be run, in every pool that has an exporter; true where one did not answer.
 async fn tests(
     export: &SiemExport,
     previous: &SiemExportStatus,
@@ -146,7 +146,8 @@ async fn tests(
     pools: &[status::PoolFacts<'_>],
     scope: &Scope,
     now: impl Fn() -> Time,
-) -> (BTreeMap<String, crds::siem_export::LastTest>, bool) {
+) -> (BTreeMap<String, LastTest>, bool) {
+    let (without, pools): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.without_exporter);
     let is_programmed = |name: &&str| {
         let told = |outcome: &Outcome| outcome.programmed.export.destinations.iter().any(|one| one.name == **name);
         !pools.is_empty() && pools.iter().all(|pool| pool.programmed == Some(true) && told(pool.outcome))
@@ -155,23 +156,25 @@ async fn tests(
     if due.is_empty() {
         return Default::default();
     }
-    let pools: Vec<_> = judged.iter().map(|(name, uid, _)| (name.as_str(), uid.as_str())).collect();
-    let (done, failed) = test::run(export, &due, &pools, scope.exporter.as_ref(), now).await;
+    let asked = judged.iter().filter(|(name, ..)| pools.iter().any(|pool| pool.name == name));
+    let asked: Vec<_> = asked.map(|(name, uid, _)| (name.as_str(), uid.as_str())).collect();
+    let (mut done, failed) = test::run(export, &due, &asked, scope.exporter.as_ref(), now).await;
+    if !without.is_empty() {
+        let names = without.iter().map(|pool| pool.name).collect::<Vec<_>>().join(", ");
+        done.values_mut().for_each(|last| last.message += &format!(" Not tested, for want of an exporter: {names}."));
+    }
     if let Some(error) = &failed {
         tracing::warn!(%error, "a test event could not be asked for; it is tried again");
     }
     (done, failed.is_some())
 }
 
-fn no_pool(export: &SiemExport, served: &[Served]) -> Option<Problem> {
-    if let Some(broken) = served.iter().find(|served| served.pool.0.is_err()) {
-        let name = broken.pool.name_any();
-        let message = format!("Pool {name} does not fit its schema: correct it with `kubectl edit pool {name}`");
-        return Some(Problem::new("PoolMalformed", message));
-    }
-    if !served.is_empty() {
-        return None;
-    }
+fn broken_pool(name: &str) -> Problem {
+    let message = format!("Pool {name} does not fit its schema: correct it with `kubectl edit pool {name}`");
+    Problem::new("PoolMalformed", message)
+}
+
+fn no_pool(export: &SiemExport) -> Problem {
     let message = match &export.spec.pool_ref {
         Some(reference) => format!(
             "spec.poolRef.name: there is no Pool {} in this namespace: create it, or correct the name",
@@ -181,7 +184,7 @@ fn no_pool(export: &SiemExport, served: &[Served]) -> Option<Problem> {
             "spec.poolSelector: no Pool of this namespace has these labels: label one, or correct the selector".into()
         }
     };
-    Some(Problem::new("PoolNotFound", message))
+    Problem::new("PoolNotFound", message)
 }
 
 async fn malformed(
@@ -193,14 +196,8 @@ async fn malformed(
     let meta = guard.meta();
     tracing::warn!(namespace = meta.namespace, name = meta.name, error, "the SiemExport does not fit its schema");
     let stand_in = SiemExport { metadata: meta.clone(), spec: crds::SiemExportSpec::default(), status: None };
-    let previous: SiemExportStatus = scope.status.newest(&stand_in, None);
-    let mut conditions = Conditions::new(&previous.conditions, meta.generation, now);
-    let message = format!("the object does not fit its schema: {error}: correct it with `kubectl edit`");
-    let problem = Problem::new("Malformed", message);
-    conditions.set_outcome("Accepted", Some(&problem), "", "");
-    conditions.set_outcome("Delivering", Some(&problem), "", "");
-    let status =
-        SiemExportStatus { observed_generation: meta.generation, conditions: conditions.finish(), ..previous.clone() };
+    let previous: SiemExportStatus = scope.status_of_unreadable("SiemExport", &stand_in).await?;
+    let status = status::malformed(meta.generation, &previous, error, now);
     scope.status.write(&stand_in, "SiemExport", &previous, status).await?;
     Ok(retry::known_cause())
 }

@@ -24,7 +24,7 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// The field that names it.
     pub field: &'a str,
-    /// The hosts that the value is sent to; empty for a value that never leaves the exporter.
+    /// The hosts that the value is sent to; empty where there is none, or it is in the value itself.
     pub hosts: &'a [String],
 }
 
@@ -71,6 +71,23 @@ impl<'a> Wanted<'a> {
             commands.join(" && ")
         );
         Err(Problem::new("SecretNotShared", message))
+    }
+
+    /// The value under a key of a Secret that is shared and for no host, to be copied: a credential of a platform is no key
+    /// for hashes, which everybody who reads them could try it on.
+    ///
+    /// # Errors
+    /// As `copied`
+    pub fn copied_key(&self, key: &str, file: String) -> Result<Credential, Problem> {
+        if self.shared()?.annotations.contains_key(HOSTS_ANNOTATION) {
+            let message = format!(
+                "Secret {}, which {} names, is shared as a credential by its annotation {HOSTS_ANNOTATION}, and not as a key \
+                 for hashes: make a Secret of its own for it, with the label {SHARED_LABEL} and without the annotation",
+                self.name, self.field
+            );
+            return Err(Problem::new("SecretNotShared", message));
+        }
+        self.copied(key, file)
     }
 
     /// The value under a key of a Secret that is shared, to be copied.

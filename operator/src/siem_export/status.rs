@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub pools: Vec<PoolFacts<'a>>,
     /// Why there is none.
     pub no_pool: Option<Problem>,
+    /// One of its pools that can not be read; it serves the others.
+    pub broken_pool: Option<Problem>,
     /// Results of tests that were just made.
     pub tests: BTreeMap<String, LastTest>,
 }
@@ -44,6 +46,8 @@ pub struct PoolFacts<'a> {
     pub name: &'a str,
     /// What its exporter is told.
     pub outcome: &'a Outcome,
+    /// Whether it is known to have no exporter, as one that was paused before it got one.
+    pub without_exporter: bool,
     /// What its exporter said last.
     pub answer: Option<Arc<wire::Destinations>>,
     /// Whether that is of a configuration with this generation of the SiemExport; `None` while nobody has asked.
@@ -53,6 +57,16 @@ pub struct PoolFacts<'a> {
 impl Facts<'_> {
     pub(super) fn name(&self) -> String {
         self.export.name_any()
+    }
+
+    /// Whether the exporter of a pool has yet to be asked, as after a restart of the operator.
+    fn is_unasked(&self) -> bool {
+        self.pools.iter().any(|pool| pool.programmed.is_none() && !pool.without_exporter)
+    }
+
+    /// The pools whose exporters count something.
+    pub(super) fn with_exporter(&self) -> impl Iterator<Item = &PoolFacts<'_>> {
+        self.pools.iter().filter(|pool| !pool.without_exporter)
     }
 }
 
@@ -78,6 +92,30 @@ pub fn status(facts: &Facts<'_>) -> (SiemExportStatus, Option<Duration>) {
     (status, [timer, later].into_iter().flatten().min())
 }
 
+/// The status of a SiemExport that the operator can not read: its destinations keep their places in the stream, and what was
+/// said of them and of their tests stays, but for that they are served.
+pub fn malformed(generation: Option<i64>, previous: &SiemExportStatus, error: &str, now: Time) -> SiemExportStatus {
+    let mut conditions = Conditions::new(&previous.conditions, generation, now);
+    let message = format!("the object does not fit its schema: {error}: correct it with `kubectl edit`");
+    let problem = Problem::new("Malformed", message);
+    conditions.set_outcome("Accepted", Some(&problem), "", "");
+    let held = "Its destinations keep their backlog, and nothing is delivered.";
+    conditions.set("Programmed", Some(false), "NotProgrammed", held);
+    conditions.set_outcome("Delivering", Some(&problem), "", "");
+    conditions.keep_rest();
+    let mut status = SiemExportStatus {
+        observed_generation: generation,
+        failing_since: None,
+        conditions: conditions.finish(),
+        ..previous.clone()
+    };
+    for one in &mut status.destinations {
+        (one.state, one.message) = (DestinationState::Invalid, Some("the SiemExport does not fit its schema".into()));
+    }
+    status.display.delivering = format!("0/{}", status.destinations.len());
+    status
+}
+
 /// Accepted and ResolvedRefs. A destination that is left out makes them false, and the others go on.
 fn references(facts: &Facts<'_>, conditions: &mut Conditions<'_>) {
     if let Some(problem) = &facts.no_pool {
@@ -98,6 +136,7 @@ fn references(facts: &Facts<'_>, conditions: &mut Conditions<'_>) {
         Fault::Unresolved(problem) => Some(problem),
         Fault::NotAccepted(_) => None,
     });
+    let unresolved = unresolved.or(facts.broken_pool.as_ref());
     conditions.set_outcome("Accepted", refused, "Accepted", "The spec is valid and its pool exists.");
     conditions.set_outcome("ResolvedRefs", unresolved, "Resolved", "Every reference was found and may be used.");
 }
@@ -107,7 +146,7 @@ fn programmed(facts: &Facts<'_>, conditions: &mut Conditions<'_>) {
         let message = "There is no pool whose exporter could have it.";
         return conditions.set("Programmed", Some(false), "NotProgrammed", message);
     }
-    if facts.pools.iter().any(|pool| pool.programmed.is_none()) {
+    if facts.is_unasked() {
         return conditions.keep("Programmed");
     }
     for pool in &facts.pools {
@@ -120,6 +159,10 @@ fn programmed(facts: &Facts<'_>, conditions: &mut Conditions<'_>) {
 }
 
 fn not_programmed(facts: &Facts<'_>, pool: &PoolFacts<'_>) -> Option<Problem> {
+    if pool.without_exporter {
+        let message = format!("Pool {} has no exporter yet: `kubectl describe pool {0}` says why.", pool.name);
+        return Some(Problem::new("ExporterNotReady", message));
+    }
     let Some(answer) = &pool.answer else {
         let message = format!("The exporter of Pool {} does not answer: look at its Pods.", pool.name);
         return Some(Problem::new("ExporterNotReady", message));
@@ -155,7 +198,7 @@ fn delivering(
         conditions.set("Delivering", Some(false), "Disabled", "Every destination is disabled.");
         return (None, None);
     }
-    if facts.pools.iter().any(|pool| pool.programmed.is_none()) {
+    if facts.is_unasked() {
         conditions.keep("Delivering");
         return (facts.previous.failing_since.clone(), None);
     }
@@ -226,7 +269,7 @@ fn unrouted(facts: &Facts<'_>) -> i64 {
         let answer = pool.answer.as_ref()?;
         answer.exports.iter().find(|export| export.name == name).map(|export| export.unrouted)
     };
-    let all: Option<Vec<u64>> = facts.pools.iter().map(of).collect();
+    let all: Option<Vec<u64>> = facts.with_exporter().map(of).collect();
     match all {
         Some(all) if !all.is_empty() => all.into_iter().fold(0i64, |sum, one| sum.saturating_add_unsigned(one)),
         _ => facts.previous.unrouted,

@@ -23,14 +23,12 @@ use super::sharing::Wanted;
 use crate::conditions::Problem;
 use crate::mcp_server::{Credential, Fault};
 use crate::references::selects as selector_matches;
+use crate::room::{Full, Room};
 use crate::world::Lookup;
 
-/// What the copies of all credentials of a pool's exporter may take in their Secret, and its configuration in the ConfigMap.
-/// Kubernetes takes objects of 1 MiB.
-const ROOM_BYTES: usize = 900 << 10;
 /// What a line of `keep` has besides the id.
 const KEEP_BYTES: usize = 8;
-/// Of these, what the credentials of Redis may take: a bundle of the public roots has about 220 KiB.
+/// What the credentials of Redis may take beside those of the SiemExports: a bundle of the public roots has about 220 KiB.
 const REDIS_BYTES: usize = 260 << 10;
 /// YAML is longer than the JSON that is measured, by indentation and line ends.
 const YAML_BY_JSON: usize = 2;
@@ -109,7 +107,7 @@ pub fn roster<'a>(
 ) -> BTreeMap<String, Outcome> {
     let mut ordered: Vec<_> = exports.into_iter().collect();
     ordered.sort_by_key(|(one, _)| (one.metadata.creation_timestamp.clone().map(|time| time.0), one.name_any()));
-    let (mut credentials, mut document) = (0, 0);
+    let mut room = Room::without_credentials(REDIS_BYTES);
     let mut outcomes = BTreeMap::new();
     for (export, references) in ordered {
         let mut outcome = validate(export, pool, references);
@@ -117,34 +115,32 @@ pub fn roster<'a>(
         let kept: usize = outcome.programmed.keep.iter().map(|id| id.len() + KEEP_BYTES).sum();
         let longer =
             kept + serde_json::to_string(&outcome.programmed.export).map_or(0, |json| json.len() * YAML_BY_JSON);
-        match no_room(credentials + more, document + longer) {
-            None => (credentials, document) = (credentials + more, document + longer),
-            Some(fault) => outcome = whole(export, fault),
+        if let Err(full) = room.take(more, longer) {
+            outcome = whole(export, no_room(full));
         }
         outcomes.insert(export.name_any(), outcome);
     }
     outcomes
 }
 
-fn no_room(credentials: usize, document: usize) -> Option<Fault> {
-    let most = (ROOM_BYTES - REDIS_BYTES) >> 10;
-    if credentials > ROOM_BYTES - REDIS_BYTES {
-        let message = format!(
-            "spec.destinations: with this SiemExport the credentials and certificates that the pool's exporter reads would \
-             have {} KiB, and there is room for {most} KiB: trust fewer certificates in tls.caRef, or use another pool",
-            credentials >> 10
-        );
-        return Some(Fault::Unresolved(Problem::new("CredentialsTooLarge", message)));
+fn no_room(full: Full) -> Fault {
+    match full {
+        Full::Credentials { kib, most } => Fault::Unresolved(Problem::new(
+            "CredentialsTooLarge",
+            format!(
+                "spec.destinations: with this SiemExport the credentials and certificates that the pool's exporter reads \
+                 would have {kib} KiB, and there is room for {most} KiB: trust fewer certificates in tls.caRef, or use \
+                 another pool"
+            ),
+        )),
+        Full::Document { kib, most } => Fault::NotAccepted(Problem::new(
+            "ConfigurationTooLarge",
+            format!(
+                "spec: with this SiemExport the configuration of the pool's exporter would have {kib} KiB, and one \
+                 ConfigMap takes {most} KiB: write fewer or shorter routes and overrides, or use another pool"
+            ),
+        )),
     }
-    let most = ROOM_BYTES >> 10;
-    (document > ROOM_BYTES).then(|| {
-        let message = format!(
-            "spec: with this SiemExport the configuration of the pool's exporter would have {} KiB, and one ConfigMap takes \
-             {most} KiB: write fewer or shorter routes and overrides, or use another pool",
-            document >> 10
-        );
-        Fault::NotAccepted(Problem::new("ConfigurationTooLarge", message))
-    })
 }
 
 /// Checks everything about one SiemExport that does not depend on the others of the pool.
@@ -238,7 +234,7 @@ fn privacy(
         // The key of the hashes is sent to nobody.
         let wanted = Wanted { lookup, namespace, name: &reference.name, field, hosts: &[] };
         let file = format!("{}.privacy.hashKeySecretRef", export.name_any());
-        let credential = wanted.copied(&reference.key, file).map_err(Fault::Unresolved)?;
+        let credential = wanted.copied_key(&reference.key, file).map_err(Fault::Unresolved)?;
         if credential.value.expose_secret().len() < daemon::hash::KEY_BYTES_MIN {
             let message = format!(
                 "Secret {}: the value under {}, which {field} names, is shorter than {} bytes: make it longer, for example \

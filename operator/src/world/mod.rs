@@ -1,5 +1,5 @@
-//! What the operator knows of the cluster, kept by watches. Reconciles read from here and never ask the API
-//! server for state.
+//! What the operator knows of the cluster, kept by watches. Reconciles read from here and do not ask the API server for
+//! state, but for objects that do not fit their schema.
 
 mod cache;
 mod material;
@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::{McpServer, Pool, SiemExport};
-use kube::core::DeserializeGuard;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, DeserializeGuard};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 pub use cache::{Cache, Key};
 pub use material::{Lookup, Material, Materials, Meta, ReadError, Source, not_found};
@@ -129,6 +131,40 @@ impl Scope {
             Some(PoolId { uid: pool.uid()?, namespace: namespace.clone(), name: pool.name_any() })
         };
         pools.iter().filter_map(id).collect()
+    }
+
+    /// An object that does not fit its schema, so that the watch holds nothing but its metadata.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses.
+    pub async fn unreadable<K>(
+        &self,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<DynamicObject>, ReadError>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        self.materials.object(&api, kind, namespace, name).await
+    }
+
+    /// The newest status of such an object, of which `stand_in` has the metadata: what else it says outlives its fault.
+    ///
+    /// # Errors
+    /// As `unreadable`.
+    pub async fn status_of_unreadable<K, S>(&self, kind: &'static str, stand_in: &K) -> Result<S, ReadError>
+    where
+        K: Resource<DynamicType = ()>,
+        S: DeserializeOwned + Clone + Default + Send + Sync + 'static,
+    {
+        let namespace = stand_in.namespace().unwrap_or_default();
+        let object = self.unreadable::<K>(kind, &namespace, &stand_in.name_any()).await?;
+        let same = object.filter(|object| object.uid() == stand_in.uid());
+        let seen = same.and_then(|object| S::deserialize(object.data.get("status")?).ok());
+        Ok(self.status.newest(stand_in, seen.as_ref()))
     }
 
     /// Contents of a Secret or ConfigMap.

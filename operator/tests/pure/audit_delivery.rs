@@ -180,11 +180,11 @@ async fn a_failure_that_goes_on_is_told_once_and_so_is_its_end() {
     let input = Input::parse("kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}}");
     let object = &input.pools[0];
     for _ in 0..2 {
-        stage.trail.failed(ResourceKind::Pool, object, Some(&pool("prod")), "ApiServerUnavailable", Duration::ZERO);
+        stage.trail.failed(ResourceKind::Pool, object, &[pool("prod")], "ApiServerUnavailable", Duration::ZERO);
     }
     assert!(!stage.trail.is_untold("pool-prod-uid"), "a blip is no news");
     for _ in 0..5 {
-        stage.trail.failed(ResourceKind::Pool, object, Some(&pool("prod")), "ApiServerUnavailable", Duration::ZERO);
+        stage.trail.failed(ResourceKind::Pool, object, &[pool("prod")], "ApiServerUnavailable", Duration::ZERO);
     }
     assert!(stage.trail.is_untold("pool-prod-uid"));
     stage.trail.succeeded("pool-prod-uid");
@@ -229,7 +229,8 @@ async fn a_change_is_told_once_its_status_is_known_to_be_written() {
     let nothing = PoolStatus::default();
     let conclude = |previous: PoolStatus, status, changes| {
         let (trail, writer, id) = (&stage.trail, &writer, &id);
-        async move { trail.conclude(writer, object, "Pool", &previous, status, Some((id, changes))).await }
+        let told = [(id.clone(), changes)].into();
+        async move { trail.conclude(writer, object, "Pool", &previous, status, told).await }
     };
 
     // The answer is lost, and the status was not written: it is written, and told, later.
@@ -254,4 +255,25 @@ async fn a_change_is_told_once_its_status_is_known_to_be_written() {
     let name = EventName::PoolPhaseChanged;
     assert_eq!(phases, [(name, "Pending"), (name, "Active")]);
     assert_eq!(records[1].event_id, expected);
+}
+
+#[tokio::test]
+async fn every_pool_of_an_object_is_told_of_a_write_whose_answer_was_lost() {
+    let stage = Stage::new(&[]);
+    let input = Input::parse("kind: Pool\nmetadata: {name: prod}\nspec: {auth: {anonymous: true}}");
+    let (object, lose) = (&input.pools[0], Arc::new(AtomicBool::new(true)));
+    let writer = writer(&lose, object);
+    let nothing = PoolStatus::default();
+    let (pending, changes) = phase_change(&nothing, Phase::Pending);
+    let told = vec![(pool("prod"), changes.clone()), (pool("test"), changes)];
+    let conclude = |previous: PoolStatus, told| {
+        let (trail, writer, status) = (&stage.trail, &writer, pending.clone());
+        async move { trail.conclude(writer, object, "Pool", &previous, status, told).await }
+    };
+    assert!(conclude(nothing, told).await.is_err());
+    conclude(pending.clone(), Vec::new()).await.unwrap();
+    stage.until(2).await;
+    let told: BTreeSet<String> = stage.sink.taken.lock().unwrap().iter().map(|(pool, _)| pool.clone()).collect();
+    assert_eq!(told, BTreeSet::from(["prod-uid".to_owned(), "test-uid".to_owned()]));
+    stage.end().await;
 }

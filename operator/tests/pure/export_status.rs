@@ -62,7 +62,10 @@ struct Round<'a> {
     /// For each pool.
     answers: Vec<Option<Arc<wire::Destinations>>>,
     programmed: Option<bool>,
+    /// The pool that has no exporter.
+    without: &'static str,
     no_pool: Option<Problem>,
+    broken_pool: Option<Problem>,
     tests: BTreeMap<String, LastTest>,
     at: i64,
     generation: i64,
@@ -71,8 +74,18 @@ struct Round<'a> {
 impl<'a> Round<'a> {
     fn new(previous: &'a SiemExportStatus, state: State, at: i64) -> Self {
         let answers = vec![says(state)];
-        let tests = BTreeMap::new();
-        Round { yaml: EXPORT, previous, answers, programmed: Some(true), no_pool: None, tests, at, generation: 1 }
+        Round {
+            yaml: EXPORT,
+            previous,
+            answers,
+            programmed: Some(true),
+            without: "",
+            no_pool: None,
+            broken_pool: None,
+            tests: BTreeMap::new(),
+            at,
+            generation: 1,
+        }
     }
 
     fn run(self) -> (SiemExportStatus, Option<Duration>) {
@@ -85,7 +98,8 @@ impl<'a> Round<'a> {
             name,
             outcome: &outcome,
             answer,
-            programmed: self.programmed,
+            without_exporter: name == self.without,
+            programmed: self.programmed.filter(|_| name != self.without),
         });
         status(&Facts {
             export: &export,
@@ -93,6 +107,7 @@ impl<'a> Round<'a> {
             now: at(self.at),
             pools: pools.collect(),
             no_pool: self.no_pool,
+            broken_pool: self.broken_pool,
             tests: self.tests,
         })
     }
@@ -278,6 +293,57 @@ fn of_several_pools_numbers_are_sums_and_the_state_is_the_worst() {
     let (silent, _) =
         Round { answers: vec![says(State::Delivering), None], ..Round::new(&status, State::Idle, 100) }.run();
     assert_eq!(silent.destinations[0].delivered, 40);
+}
+
+#[test]
+fn a_pool_that_never_gets_an_exporter_is_named_and_the_others_are_shown() {
+    let nothing = SiemExportStatus::default();
+    let round = |previous, at| Round {
+        answers: vec![says(State::Delivering), None],
+        without: "test",
+        ..Round::new(previous, State::Idle, at)
+    };
+    let (status, _) = round(&nothing, 0).run();
+    let programmed = condition(&status, "Programmed");
+    assert_eq!((programmed.status.as_str(), programmed.reason.as_str()), ("False", "ExporterNotReady"));
+    assert!(programmed.message.starts_with("Pool test has no exporter"), "{}", programmed.message);
+    assert_eq!(delivering(&status), ("False", "ExporterNotReady"));
+    assert_eq!(status.destinations[0].message.as_deref(), Some("Pool test: the pool has no exporter yet"));
+    // What the other one counts is counted.
+    assert_eq!((status.destinations[0].delivered, status.unrouted), (20, 7));
+    // While the other one was not asked yet, nothing is unsaid.
+    let (kept, _) = Round { programmed: None, ..round(&all_good(), 10) }.run();
+    assert_eq!(delivering(&kept), ("True", "Delivering"));
+}
+
+#[test]
+fn a_malformed_export_says_that_it_delivers_nothing_and_keeps_what_was_counted() {
+    let good = all_good();
+    let status = operator::siem_export::status::malformed(Some(2), &good, "spec.privacy: expected a map", at(10));
+    for type_ in ["Accepted", "Delivering"] {
+        assert_eq!(
+            (condition(&status, type_).status.as_str(), condition(&status, type_).reason.as_str()),
+            ("False", "Malformed")
+        );
+    }
+    assert_eq!(condition(&status, "Programmed").reason, "NotProgrammed");
+    assert_eq!(condition(&status, "ResolvedRefs"), condition(&good, "ResolvedRefs"));
+    assert_eq!(status.display.delivering, "0/3");
+    for (now, before) in status.destinations.iter().zip(&good.destinations) {
+        assert_eq!(now.state, DestinationState::Invalid);
+        assert_eq!((now.delivered, &now.last_test), (before.delivered, &before.last_test));
+    }
+}
+
+#[test]
+fn a_malformed_pool_is_named_and_hides_no_other() {
+    let broken = Some(Problem::new("PoolMalformed", "Pool bad does not fit its schema"));
+    let good = all_good();
+    let (status, _) = Round { broken_pool: broken, ..Round::new(&good, State::Delivering, 10) }.run();
+    assert_eq!(condition(&status, "ResolvedRefs").reason, "PoolMalformed");
+    assert_eq!(condition(&status, "Accepted").status, "True");
+    assert_eq!(condition(&status, "Programmed").status, "True");
+    assert_eq!(delivering(&status), ("True", "Delivering"));
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn faults_of_a_destination_leave_the_others_alone() {
 
 #[test]
 fn faults_of_the_whole_keep_every_destination() {
-    let cases: [(&str, &str, &str, &str, &[&str]); 12] = [
+    let cases: [(&str, &str, &str, &str, &[&str]); 13] = [
         ("routes: [{match: {}, to: [nobody]}]", "", "Accepted", "InvalidSpec", &["spec.routes[].to", "nobody"]),
         (
             "routes: [{match: {names: [x]}, to: [a]}]",
@@ -340,6 +340,13 @@ fn faults_of_the_whole_keep_every_destination() {
             "SecretInvalid",
             &["shorter than 16 bytes", "openssl rand"],
         ),
+        (
+            "privacy: {hash: [user.email], hashKeySecretRef: {name: s, key: k}}",
+            "kind: Secret\nmetadata: {name: s, labels: {aigateway.dev/siem-export: 'true'}, annotations: {aigateway.dev/hosts: planted.example.com}}\nstringData: {k: planted-0123456789}",
+            "ResolvedRefs",
+            "SecretNotShared",
+            &["spec.privacy.hashKeySecretRef", "as a credential", "Secret of its own"],
+        ),
     ];
     for (spec, others, condition, reason, says) in cases {
         let input = Input::parse(&format!(
@@ -373,6 +380,19 @@ fn an_export_for_which_there_is_no_room_is_kept_and_the_earlier_ones_stay() {
     let exports: Vec<_> = input.exports.iter().map(|one| (one, input.references(one))).collect();
     let outcomes = siem_export::roster("p", exports.iter().map(|(one, references)| (*one, references)));
     check(outcomes["newest"].fault.as_ref().unwrap(), "ResolvedRefs", "CredentialsTooLarge", &["tls.caRef"]);
+}
+
+#[test]
+fn a_malformed_export_keeps_the_exporter_that_there_is_and_makes_none() {
+    let input = Input::parse("kind: Pool\nmetadata: {name: p}\nspec: {auth: {anonymous: true}}");
+    for (has_exporter, kept) in [(true, vec!["old/splunk"]), (false, vec![])] {
+        let mut found = input.dereference(&input.pools[0]);
+        found.malformed_exports = vec![Programmed::kept("old", ["splunk".to_owned()])];
+        found.has_exporter = has_exporter;
+        let exports = operator::pool::validate::validate(&input.pools[0], &found).unwrap().pool.exports;
+        let keep: Vec<_> = exports.iter().flat_map(|one| &one.keep).collect();
+        assert_eq!(keep, kept, "there is an exporter: {has_exporter}");
+    }
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl Input {
         Dereferenced {
             exports: exports.map(|one| (Arc::new(DeserializeGuard(Ok(one.clone()))), self.references(one))).collect(),
             malformed_exports: Vec::new(),
+            has_exporter: false,
             redis: LiveRedis::None,
             tls: named.tls.map(secret),
             redis_url: named.redis_url.map(secret),
