@@ -1,10 +1,6 @@
 //! SiemExports on a running pool: applied, changed, broken, healed, removed; and that nothing that must stay inside gets out
-//! with the events. The receiver is a double that refuses on demand; real receivers are in `exporter/tests/receivers`.
+//! with the events.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,103 +8,11 @@ use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_with};
 use serde_json::{Value, json};
 
 use crate::lifecycle::call;
+use crate::receiver::{EFFECT, Receiver};
 use crate::{pool, workload};
 
-/// How long a change of a spec or a Secret may take to reach the exporter and come back as a status.
-const EFFECT: Duration = Duration::from_secs(60);
 /// `whsec_` and the base64 of a text that begins with `planted-`.
 const SECRET: &str = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC1vZi10aGUtZXhwb3J0";
-
-/// A webhook that answers as it is told and keeps what it accepted: a double, because no real one refuses on demand.
-struct Receiver {
-    port: u16,
-    status: Arc<AtomicU16>,
-    accepted: Arc<Mutex<Vec<String>>>,
-}
-
-impl Receiver {
-    fn start() -> Result<Self> {
-        let listener = TcpListener::bind("0.0.0.0:0")?;
-        let receiver = Self {
-            port: listener.local_addr()?.port(),
-            status: Arc::new(AtomicU16::new(200)),
-            accepted: Arc::default(),
-        };
-        let (status, accepted) = (receiver.status.clone(), receiver.accepted.clone());
-        // Ends with the test's process; it has nothing to clean up.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (status, accepted) = (status.clone(), accepted.clone());
-                std::thread::spawn(move || serve(stream, &status, &accepted));
-            }
-        });
-        Ok(receiver)
-    }
-
-    fn answer(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
-    }
-
-    fn bodies(&self) -> Vec<String> {
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The events that were accepted.
-    fn events(&self) -> Result<Vec<Value>> {
-        let mut events = Vec::new();
-        for body in self.bodies() {
-            let message: Value = serde_json::from_str(&body)?;
-            match &message["data"] {
-                Value::Array(several) => events.extend(several.clone()),
-                one => events.push(one.clone()),
-            }
-        }
-        Ok(events)
-    }
-
-    fn waits_for(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Result<()> {
-        eventually(what, EFFECT, || {
-            let events = self.events()?;
-            let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
-            ensure!(wanted(&events), "{names:?}");
-            Ok(())
-        })
-    }
-}
-
-fn serve(stream: TcpStream, status: &AtomicU16, accepted: &Mutex<Vec<String>>) {
-    let Ok(mut answer) = stream.try_clone() else { return };
-    let mut request = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        let mut line = String::new();
-        loop {
-            line.clear();
-            match request.read_line(&mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) if line.trim().is_empty() => break,
-                Ok(_) => {
-                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                        length = value.trim().parse().unwrap_or(0);
-                    }
-                }
-            }
-        }
-        let mut body = vec![0; length];
-        if request.read_exact(&mut body).is_err() {
-            return;
-        }
-        let status = status.load(Ordering::Relaxed);
-        if status == 200 {
-            let text = String::from_utf8_lossy(&body).into_owned();
-            accepted.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-        }
-        let head = format!("HTTP/1.1 {status} Answer\r\ncontent-length: 0\r\n\r\n");
-        if answer.write_all(head.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
 
 /// A Service by whose name a host of the cluster reaches this machine.
 fn service(ns: &Namespace) -> Result<()> {
@@ -136,8 +40,13 @@ fn export(name: &str, destinations: &Value) -> String {
     .to_string()
 }
 
+/// By the names that a webhook gets, and by those of Splunk.
 fn calls_of(events: &[Value], tool: &str) -> usize {
-    events.iter().filter(|event| event["event"] == "tool_call" && event["tool.name"] == tool).count()
+    let is = |event: &&Value| {
+        event["event"] == "tool_call" && event["tool.name"] == tool
+            || event["signature"] == "tool_call" && event["object"] == tool
+    };
+    events.iter().filter(is).count()
 }
 
 fn destination(ns: &Namespace, export: &str, name: &str) -> Result<Value> {
@@ -256,11 +165,14 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
         "labels": {"aigateway.dev/siem-export": "true"},
         "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}},
-        "stringData": {"secret": SECRET, "hash": "planted-key-of-the-hashes-of-privacy"}});
+        "stringData": {"secret": SECRET}});
     ns.apply(&secret.to_string())?;
+    let hash_key = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hash-key",
+        "labels": {"aigateway.dev/siem-export": "true"}}, "stringData": {"hash": "planted-key-of-the-hashes-of-privacy"}});
+    ns.apply(&hash_key.to_string())?;
     let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
     soc["spec"]["privacy"] =
-        json!({"hash": ["user.email", "user.id"], "hashKeySecretRef": {"name": "hook", "key": "hash"}});
+        json!({"hash": ["user.email", "user.id"], "hashKeySecretRef": {"name": "hash-key", "key": "hash"}});
     soc["spec"]["test"] = json!({"id": "first", "destinations": ["hook"]});
     ns.apply(&soc.to_string())?;
     ns.active("prod", 120)?;
@@ -326,5 +238,117 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
         &["-n", &ns.name, "get", "secret", "hook", "-o", "go-template={{.data.secret | base64decode}}"],
     )?;
     ensure!(secret.contains("cGxhbnRlZC"), "the secret is not the one that was planted");
+    Ok(())
+}
+
+/// The exporter's containers: uids of the Pods, and how often each was restarted.
+fn exporters(ns: &Namespace) -> Result<Vec<(String, String)>> {
+    let pods = ns.list("pods", "app.kubernetes.io/component=exporter")?;
+    let container = |pod: &Value| {
+        let restarts = &pod["status"]["containerStatuses"][0]["restartCount"];
+        (pod["metadata"]["uid"].to_string(), restarts.to_string())
+    };
+    let mut containers: Vec<_> = pods.iter().map(container).collect();
+    containers.sort_unstable();
+    ensure!(!containers.is_empty(), "no exporter runs");
+    Ok(containers)
+}
+
+#[test]
+fn a_token_is_rotated_without_a_new_pod_and_without_a_loss() -> Result<()> {
+    let ns = Namespace::new("e2e-siem-rotation")?;
+    let receiver = Receiver::start()?;
+    service(&ns)?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    let secret = |token: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hec",
+            "labels": {"aigateway.dev/siem-export": "true"},
+            "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"token": token}})
+    };
+    receiver.wants("first-token");
+    ns.apply(&secret("first-token").to_string())?;
+    let hec = json!([{
+        "name": "hec",
+        "splunk": {"url": format!("http://receiver.{}.svc:{}", ns.name, receiver.port),
+            "tokenSecretRef": {"name": "hec", "key": "token"}},
+        "delivery": {"flushInterval": "100ms", "maxRetryInterval": "2s"},
+    }]);
+    ns.apply(&export("soc", &hec))?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    ns.condition("siemexport", "soc", ("Programmed", "True", ""), 60)?;
+    call(&ns, "prod", "tickets__echo", r#"{"text":"before"}"#, None)?;
+    receiver.waits_for("the call before", |events| calls_of(events, "echo") == 1)?;
+    let pods = exporters(&ns)?;
+
+    // The platform takes only the new token, before the Secret has it: what happens meanwhile is held.
+    receiver.wants("second-token");
+    call(&ns, "prod", "tickets__add", r#"{"a":2,"b":3}"#, None)?;
+    let refused = becomes(&ns, "soc", "hec", "AuthRejected")?;
+    ensure!(refused["lastErrorCode"] == "hec-4", "{refused}");
+    ns.patch("secret", "hec", &json!({"stringData": {"token": "second-token"}}))?;
+    receiver.waits_for("what was held", |events| calls_of(events, "add") == 1)?;
+    call(&ns, "prod", "tickets__echo", r#"{"text":"after"}"#, None)?;
+    receiver.waits_for("the call after", |events| calls_of(events, "echo") == 2)?;
+    becomes(&ns, "soc", "hec", "Delivering")?;
+    ensure!(exporters(&ns)? == pods, "the rotation made new Pods or restarted one");
+    Ok(())
+}
+
+#[test]
+fn an_export_that_does_not_fit_its_schema_keeps_its_backlog_its_tests_and_its_exporter() -> Result<()> {
+    let ns = Namespace::new("e2e-siem-malformed")?;
+    let receiver = Receiver::start()?;
+    service(&ns)?;
+    ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
+        "labels": {"aigateway.dev/siem-export": "true"},
+        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"secret": SECRET}});
+    ns.apply(&secret.to_string())?;
+    let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
+    soc["spec"]["test"] = json!({"id": "first", "destinations": ["hook"]});
+    ns.apply(&soc.to_string())?;
+    let tested = |what: &str| {
+        eventually(what, EFFECT, || {
+            let last = destination(&ns, "soc", "hook")?["lastTest"].clone();
+            ensure!(last["id"] == "first" && last["result"] == "Delivered", "{last}");
+            Ok(last)
+        })
+    };
+    let first = tested("the test is reported")?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    let pods = exporters(&ns)?;
+
+    let crd = "siemexports.aigateway.dev";
+    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+        "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
+    kubectl(&["patch", "crd", crd, "--type=json", "-p", &loose.to_string()])?;
+    let seen = (|| -> Result<()> {
+        eventually("the loose schema is served", Duration::from_secs(30), || {
+            ns.patch("siemexport", "soc", &json!({"spec": {"privacy": 7}})).map(drop)
+        })?;
+        ns.condition("siemexport", "soc", ("Accepted", "False", "Malformed"), 30)?;
+        ensure!(ns.get("siemexport", "soc")?["status"]["display"]["delivering"] == "0/1", "it is shown to deliver");
+        // An operator that remembers nothing knows no more than the object says.
+        kubectl(&["-n", SYSTEM, "rollout", "restart", "deployment/ai-gateway-operator"])?;
+        kubectl(&["-n", SYSTEM, "rollout", "status", "deployment/ai-gateway-operator", "--timeout=120s"])?;
+        // It reconciles another object of the namespace once it is the one that works.
+        ns.patch("pool", "prod", &json!({"spec": {"armor": {"logLevel": "debug"}}}))?;
+        ns.active("prod", 120)?;
+        ensure!(tested("the result of the test stays")? == first, "the test has another result");
+        call(&ns, "prod", "tickets__echo", r#"{"text":"meanwhile"}"#, None)?;
+        ensure!(exporters(&ns)? == pods, "the exporter of a pool whose only export is malformed is another one");
+        Ok(())
+    })();
+    let yaml = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/yaml/siemexports.yaml"))?;
+    kubectl_with(&yaml, &["apply", "--server-side", "--force-conflicts", "-f", "-"])?;
+    seen?;
+    ns.patch("siemexport", "soc", &json!({"spec": {"privacy": null}}))?;
+    ns.condition("siemexport", "soc", ("Accepted", "True", ""), 60)?;
+    ns.condition("siemexport", "soc", ("Programmed", "True", ""), 60)?;
+    receiver.waits_for("what happened meanwhile", |events| calls_of(events, "echo") == 1)?;
+    let tests = receiver.events()?.iter().filter(|event| event["test.id"] == "first").count();
+    ensure!(tests == 1, "the test was sent {tests} times");
     Ok(())
 }

@@ -10,6 +10,7 @@ mod equal;
 mod export;
 mod lifecycle;
 mod raw_client;
+mod receiver;
 mod refused;
 mod rotation;
 mod secrets;
