@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::reading::READ;
 
-/// What an entry is taken for before it is read: the mean of a `tool_call`, and some.
-const ENTRY_BYTES: usize = 2_048;
+/// What an entry is taken for before any was read: the largest that there is, and its encoded form.
+const FIRST_ENTRY_BYTES: usize = 2 * events::limits::EVENT_BYTES;
+/// And afterwards at least, however small the last ones were.
+const LEAST_ENTRY_BYTES: usize = 1_024;
 
 /// Bytes of events and of their encoded forms.
 pub struct Memory {
@@ -28,7 +30,7 @@ pub struct Memory {
 impl Memory {
     /// With a limit of its own.
     pub fn new(limit: usize) -> Self {
-        Self { limit, share: None, all: None, held: 0, expected: 0, entry: ENTRY_BYTES }
+        Self { limit, share: None, all: None, held: 0, expected: 0, entry: FIRST_ENTRY_BYTES }
     }
 
     /// With a share that may change, and where what all hold is counted.
@@ -36,10 +38,11 @@ impl Memory {
         (self.share, self.all) = (Some(share), Some(all));
     }
 
-    /// Entries that there is room for.
+    /// Entries that there is room for; one where nothing is held, however large it may be.
     pub fn room(&self) -> usize {
         let share = self.share.as_ref().map_or(usize::MAX, |share| share.load(Ordering::Relaxed));
-        (self.limit.min(share).saturating_sub(self.held + self.expected) / self.entry).min(READ)
+        let used = self.held + self.expected;
+        (self.limit.min(share).saturating_sub(used) / self.entry).clamp(usize::from(used == 0), READ)
     }
 
     /// So many entries are being read.
@@ -54,7 +57,7 @@ impl Memory {
 
     /// An entry took so much.
     pub fn learn(&mut self, bytes: usize) {
-        self.entry = ((self.entry * 15 + bytes) / 16).max(ENTRY_BYTES / 2);
+        self.entry = ((self.entry * 15 + bytes) / 16).max(LEAST_ENTRY_BYTES);
     }
 
     /// Holds more.
@@ -83,5 +86,45 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.release_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_stays_below_the_limit_from_the_first_read_on_and_room_follows_from_what_entries_take() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let mut memory = Memory::new(1 << 20);
+        memory.share(Arc::new(AtomicUsize::new(usize::MAX)), all.clone());
+        while memory.room() > 0 {
+            for _ in 0..memory.room() {
+                memory.learn(20_000);
+                memory.hold(20_000);
+                assert!(all.load(Ordering::Relaxed) <= 1 << 20);
+            }
+        }
+        assert!(all.load(Ordering::Relaxed) > (1 << 20) - 40_000, "{all:?}");
+        memory.release_all();
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+        assert!((50..=52).contains(&memory.room()));
+        for _ in 0..200 {
+            memory.learn(1_100);
+        }
+        assert!(memory.room() > 900);
+        memory.expect(900);
+        assert!(memory.room() < 100);
+        memory.hold(1 << 20);
+        drop(memory);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_entry_is_read_where_even_that_is_more_than_there_may_be() {
+        let mut memory = Memory::new(1_000);
+        assert_eq!(memory.room(), 1);
+        memory.hold(1);
+        assert_eq!(memory.room(), 0);
     }
 }

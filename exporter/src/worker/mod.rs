@@ -67,6 +67,8 @@ pub struct Worker {
     starved: bool,
     /// Something was added while a read was under way.
     rung: bool,
+    /// After which entry that this consumer had before is read on; `None`: all of them are known.
+    pending_after: Option<String>,
     /// Events that are on their way.
     flying: usize,
     /// How often this worker began anew: what was sent before is not its to send again.
@@ -118,6 +120,7 @@ impl Worker {
             dead: Vec::new(),
             starved: false,
             rung: false,
+            pending_after: None,
             flying: 0,
             epoch: 0,
             privacy: None,
@@ -244,6 +247,7 @@ impl Worker {
     /// Whether everything up to the last entry that is wanted is delivered, buried or unwanted.
     fn is_done(&self, sending: &FuturesUnordered<Sending>) -> bool {
         self.exhausted
+            && self.pending_after.is_none()
             && sending.is_empty()
             && self.again.is_empty()
             && self.waiting.due().is_none()

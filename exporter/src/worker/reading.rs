@@ -28,10 +28,10 @@ const REDIS_PAUSE: Duration = Duration::from_secs(1);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Worker {
-    /// Begins to read new entries, as many as there is room for.
+    /// Begins to read as many entries as there is room for: those that this consumer had before, and then new ones.
     pub(super) async fn read(&mut self, reading: &mut FuturesUnordered<Reading>) {
-        if !self.group.holds_lease() && !self.resume().await {
-            return;
+        if !self.group.holds_lease() {
+            self.begin_anew().await;
         }
         let room = self.memory.room();
         if room == 0 {
@@ -39,7 +39,10 @@ impl Worker {
             self.next_read = Instant::now() + POLL;
             return;
         }
-        self.begin_read(reading, room);
+        match self.pending_after.take() {
+            Some(after) => self.read_pending(after, room).await,
+            None => self.begin_read(reading, room),
+        }
     }
 
     fn begin_read(&mut self, reading: &mut FuturesUnordered<Reading>, count: usize) {
@@ -77,27 +80,31 @@ impl Worker {
     }
 
     /// Begins anew with what is pending for this consumer, after a time without its lease: what it held may be somebody
-    /// else's by now. Gives whether Redis answered.
-    async fn resume(&mut self) -> bool {
+    /// else's by now.
+    async fn begin_anew(&mut self) {
         // What is told now is not read again.
         self.settle().await;
         self.epoch += 1;
         self.waiting.clear();
         self.again.clear();
         self.memory.release_all();
-        let mut after = "0".to_owned();
-        loop {
-            match self.group.pending(&after, READ).await {
-                Ok((_, last)) if last == after => return true,
-                Ok((page, last)) => {
-                    self.possibly_lost(page.possibly_lost);
-                    self.take(page.entries);
-                    after = last;
-                }
-                Err(error) => {
-                    self.redis_failed(&error).await;
-                    return false;
-                }
+        self.pending_after = Some("0".to_owned());
+        self.next_read = Instant::now();
+    }
+
+    /// Reads on in what is pending for this consumer.
+    async fn read_pending(&mut self, after: String, room: usize) {
+        match self.group.pending(&after, room).await {
+            Ok((_, last)) if last == after => {}
+            Ok((page, last)) => {
+                self.pending_after = Some(last);
+                self.possibly_lost(page.possibly_lost);
+                self.take(page.entries);
+                self.settle().await;
+            }
+            Err(error) => {
+                self.pending_after = Some(after);
+                self.redis_failed(&error).await;
             }
         }
     }
@@ -166,6 +173,10 @@ impl Worker {
                 Err(error) => return self.redis_failed(&error).await,
             }
         }
+        if self.pending_after.is_some() {
+            // What others left would be read once more, and how much is this consumer's says nothing yet.
+            return;
+        }
         match self.group.claim(room).await {
             Ok(claimed) => {
                 let known = self.known();
@@ -175,7 +186,7 @@ impl Worker {
                 // acknowledged. Nobody else takes them while this consumer lives.
                 if claimed.own > known && self.group.holds_lease() {
                     tracing::info!(own = claimed.own, known, "entries that this consumer has are read again");
-                    self.resume().await;
+                    self.begin_anew().await;
                 }
             }
             Err(error) => self.redis_failed(&error).await,
@@ -191,6 +202,10 @@ impl Worker {
 
     /// A group that is gone is made again; the rest comes back by itself.
     pub(super) async fn redis_failed(&mut self, error: &StreamError) {
+        if matches!(error, StreamError::NoGroup) {
+            // What was pending went with it.
+            self.pending_after = None;
+        }
         if matches!(error, StreamError::NoGroup) && self.until.is_some() {
             // Another replica has ended the replay.
             self.exhausted = true;
