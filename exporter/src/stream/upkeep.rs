@@ -66,22 +66,40 @@ impl Stream {
         self.link.run("listing groups", script!("groups"), &[self.keys.stream()], |_| {}).await
     }
 
-    /// Removes a group with its figures and dead letters: the destination is no longer named.
+    /// Says that the configuration of this replica names these groups.
     ///
     /// # Errors
     /// [`StreamError`]
-    pub async fn remove(&mut self, destination: &str) -> Result<(), StreamError> {
-        let keys = [
-            self.keys.stream(),
-            &self.keys.state(destination),
-            &self.keys.dead(destination),
-            &self.keys.replay(destination),
-        ];
+    pub async fn name(&mut self, groups: &[String]) -> Result<(), StreamError> {
         self.link
-            .run::<u64>("removing a group", script!("remove"), &keys, |call| {
-                call.arg(destination);
+            .run::<u64>("naming groups", script!("name"), &[&self.keys.named()], |call| {
+                call.arg(LIFETIME.as_secs()).arg(groups);
             })
             .await?;
         Ok(())
+    }
+
+    /// Removes a group with its figures, its dead letters and its replay, unless a replica has named it within `span`. Gives
+    /// whether it did.
+    ///
+    /// # Errors
+    /// [`StreamError`]
+    pub async fn remove_unnamed(&mut self, destination: &str, span: Duration) -> Result<bool, StreamError> {
+        let replay = replay_of(destination);
+        let keys = [
+            self.keys.stream(),
+            &self.keys.named(),
+            &self.keys.state(destination),
+            &self.keys.dead(destination),
+            &self.keys.replay(destination),
+            &self.keys.state(&replay),
+        ];
+        let removed: u64 = self
+            .link
+            .run("removing a group", script!("remove_unnamed"), &keys, |call| {
+                call.arg(destination).arg(&replay).arg(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+            })
+            .await?;
+        Ok(removed == 1)
     }
 }
