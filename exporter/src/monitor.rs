@@ -1,7 +1,8 @@
 //! What is looked after for the pool as a whole: the room in the stream, what is kept, what was lost, groups that nobody
 //! names any more.
 //!
-//! Promises: a group is removed only when the configuration has not named it for a while; a loss that could not be told is
+//! Promises: a group is removed only when no configuration of any replica has named it for longer than one may take to hear
+//! of a new configuration; a loss that could not be told is
 //! told later, with the same count.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -22,8 +23,10 @@ use crate::voice::Voice;
 const LOOK: Duration = Duration::from_secs(10);
 /// How often the stream is trimmed and keys are kept: every so many looks.
 const TRIM_EVERY: u32 = 6;
-/// A group goes when no configuration of this process named it for so many looks: other replicas may still be at an older
-/// configuration, and would make it again.
+/// A group stays while a replica names it, which every one does at each look, and for so long afterwards: one that has a new
+/// configuration up to five minutes after the others, or is cut off from Redis for a while, would make the group again.
+const UNNAMED_FOR: Duration = Duration::from_secs(6 * 60);
+/// And until this process has not named it for so many looks: nobody did while there was no exporter.
 const ORPHAN_LOOKS: u32 = 6;
 /// The share of the stream's room from which a backlog is at risk, and below which it is not any more.
 const AT_RISK_PERCENT: u64 = 70;
@@ -204,6 +207,8 @@ impl Monitor {
         plan: &Plan,
         orphans: &mut Vec<(String, u32)>,
     ) -> Result<(), StreamError> {
+        let named: Vec<String> = plan.groups.iter().cloned().collect();
+        stream.name(&named).await?;
         let found: Vec<String> =
             stream.groups().await?.into_iter().filter(|group| !plan.groups.contains(group)).collect();
         orphans.retain(|(group, _)| found.contains(group));
@@ -212,8 +217,10 @@ impl Monitor {
                 None => orphans.push((group, 1)),
                 Some((_, looks)) if *looks < ORPHAN_LOOKS => *looks += 1,
                 Some(_) => {
-                    stream.remove(&group).await?;
-                    // Another replica may make it again, which is seen for as long as before.
+                    if !stream.remove_unnamed(&group, UNNAMED_FOR).await? {
+                        continue;
+                    }
+                    // A replica that was cut off may make it again, which is seen for as long as before.
                     orphans.retain(|(known, _)| *known != group);
                     tracing::info!(destination = group, "no SiemExport names it: its queue is removed");
                 }

@@ -63,6 +63,12 @@ impl Keys {
         format!("{}:replay:{destination}", self.base)
     }
 
+    /// When each group was last named by the configuration of a replica.
+    #[must_use]
+    pub fn named(&self) -> String {
+        format!("{}:named", self.base)
+    }
+
     /// Says that an event was added.
     #[must_use]
     pub fn emitted(&self, event_id: &str) -> String {

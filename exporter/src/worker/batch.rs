@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::answer::Verdict;
 use crate::destination::Shaped;
 
-use super::EntryId;
+use super::entry_id::EntryId;
 
 /// An event on its way.
 #[derive(Clone, Debug)]

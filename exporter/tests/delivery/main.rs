@@ -6,6 +6,7 @@ mod receiver;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use exporter::address::Policy;
@@ -31,6 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Adds events, each with an id of its own; gives the ids.
 fn add(server: &Server, numbers: std::ops::Range<u64>) -> BTreeSet<String> {
+    add_padded(server, numbers, 0)
+}
+
+/// The same with events that are larger by so many bytes, in a key of a later version.
+fn add_padded(server: &Server, numbers: std::ops::Range<u64>, bytes: usize) -> BTreeSet<String> {
     let mut connection = server.connect();
     let mut ids = BTreeSet::new();
     for chunk in numbers.collect::<Vec<_>>().chunks(500) {
@@ -39,6 +45,7 @@ fn add(server: &Server, numbers: std::ops::Range<u64>) -> BTreeSet<String> {
             let id = ulid::Ulid::from_parts(1_795_233_600_000, u128::from(*number)).to_string();
             let mut event: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
             event["event_id"] = id.clone().into();
+            event["padding"] = "x".repeat(bytes).into();
             event["timestamp"] = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into();
             pipe.cmd("XADD").arg(KEY).arg(&["*", "event"]).arg(event.to_string()).ignore();
             ids.insert(id);
@@ -306,6 +313,50 @@ async fn a_redis_that_goes_and_comes_back_empty_is_read_on() {
     state_when(&server, "the group is made again", |state| state.delivered == 30).await;
     assert_eq!(receiver.accepted_ids(), ids);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_taken_over_is_read_as_there_is_memory_for_it() {
+    const LIMIT: usize = 256 << 10;
+    const EVENTS: u64 = 300;
+    let server = Server::running(&[]);
+    let receiver = Receiver::start(|_, _| Answer::status(503)).await;
+    let mut group = stream(&server).await.group(SOC, "a");
+    group.open(Timestamp::now()).await.unwrap();
+    let ids = add_padded(&server, 0..EVENTS, 12_000);
+    // It was read by one of the same name, whose lease has lapsed since.
+    assert_eq!(group.read(1_000).await.unwrap().entries.len() as u64, EVENTS);
+    server.command::<u64>(&["DEL", &Keys::new("pool-uid").lease(SOC, "a")]);
+
+    let (in_flight, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (seen, highest) = (in_flight.clone(), most.clone());
+    // Asked for every event, before it is held.
+    let router: Arc<Router> = Arc::new(move |_| {
+        highest.fetch_max(seen.load(Ordering::Relaxed), Ordering::Relaxed);
+        Some(Choice::default())
+    });
+    let mut group = stream(&server).await.group(SOC, "a");
+    group.open(Timestamp::now()).await.unwrap();
+    let share = Arc::new(AtomicUsize::new(LIMIT));
+    let delivery = Delivery { timeout: Duration::from_secs(10), ..quick() };
+    let worker = Worker::new(group, webhook(&receiver.url), router, delivery).with_memory(share, in_flight.clone());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(worker.run(stop.clone()));
+    receiver.requests_reach(5).await;
+    let held = in_flight.load(Ordering::Relaxed);
+    assert!((1..=LIMIT).contains(&held), "{held} bytes are held");
+    // What comes meanwhile waits behind it.
+    let ids = &ids | &add(&server, EVENTS..EVENTS + 50);
+    receiver.answer_with(|_, _| Answer::status(200));
+    let state = drained(&server).await;
+    assert_eq!((state.delivered, state.dropped, state.possibly_lost), (EVENTS + 50, 0, 0));
+    assert_eq!(receiver.accepted_ids(), ids);
+    assert_eq!(receiver.events().len() as u64, EVENTS + 50, "none twice");
+    let most = most.load(Ordering::Relaxed);
+    assert!(most <= LIMIT, "{most} bytes were held");
+    stop.cancel();
+    task.await.unwrap();
+    assert_eq!(in_flight.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]

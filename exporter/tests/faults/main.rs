@@ -5,6 +5,7 @@
 mod group;
 mod hostile;
 mod hour;
+mod orphans;
 mod patient;
 mod poison;
 #[allow(dead_code, reason = "another test uses the rest")]

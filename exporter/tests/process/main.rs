@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testkit::redis_server::Server;
 
 use receiver::{Answer, Receiver};
-use support::{Exporter, PATIENCE, TOKEN, add, event, eventually, hook, id, soc, stream};
+use support::{Exporter, PATIENCE, POOL, TOKEN, add, event, eventually, hook, id, soc, stream};
 
 async fn arrives(receiver: &Receiver, ids: &BTreeSet<String>) {
     eventually("every event arrives", async || receiver.accepted_ids().is_superset(ids)).await;
@@ -301,11 +301,45 @@ async fn queue_of_a_destination_that_nobody_names_goes_and_one_that_is_kept_stay
         };
         groups.iter().map(name).collect::<BTreeSet<String>>()
     };
-    // A minute and some: other replicas may still run the configuration before.
+    // A minute, in which minutes pass: other replicas may still run the configuration before.
     let end = tokio::time::Instant::now() + 2 * PATIENCE;
     while groups().contains("soc/two") {
         assert!(tokio::time::Instant::now() < end, "{:?}", groups());
+        redis.command::<u64>(&["HSET", &exporter::stream::Keys::new(POOL).named(), "soc/two", "1"]);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     assert_eq!(groups(), BTreeSet::from(["reports".to_owned(), "soc/one".to_owned()]));
+}
+
+#[tokio::test]
+async fn user_of_redis_with_the_rights_that_are_documented_can_do_every_step() {
+    const DOCUMENT: &str = include_str!("../../../docs/networking.md");
+    let line = DOCUMENT.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap().replace("PASSWORD", "secret");
+    let redis = Server::running(&[]);
+    redis.command::<String>(&line.split_whitespace().collect::<Vec<_>>());
+    let poison = id(7);
+    let receiver = Receiver::start(move |_, ids| Answer::status(if ids.contains(&poison) { 400 } else { 200 })).await;
+    let destinations = json!([hook("one", &receiver.url), hook("two", &receiver.url)]);
+    let exporter = Exporter::start(&redis, "a", json!([])).await;
+    exporter.secret("redis-url", &format!("{}?user=aigateway&pass=secret", redis.url()));
+    eventually("it uses them", async || redis.command::<String>(&["CLIENT", "LIST"]).contains("user=aigateway")).await;
+    let with = |replay: &str| json!([{"name": "soc", "replay": {"id": replay, "destination": "one", "from": "DeadLetter"}, "destinations": destinations}]);
+    exporter.configure("r2", with("first"));
+    exporter.becomes("soc/one", "backlog", json!(0)).await;
+    exporter.becomes("soc/two", "backlog", json!(0)).await;
+    add(&redis, 0..20);
+    exporter.becomes("soc/one", "dead", json!(1)).await;
+    exporter.becomes("soc/two", "dead", json!(1)).await;
+    assert_eq!(exporter.post("v1/events", &json!([event(100)])).await, (200, json!({"added": 1})));
+    exporter.configure("r3", with("second"));
+    exporter.becomes("soc/one", "replay", json!({"id": "second", "delivered": 0, "done": true})).await;
+    exporter.becomes("soc/one", "delivered", json!(20)).await;
+    eventually("it has looked after all of it", async || {
+        exporter.get("metrics").await.contains("exporter_redis_up 1\n")
+    })
+    .await;
+    // What every step that Redis refuses is logged with.
+    for refusal in ["can't run this command", "can't access", "NOPERM"] {
+        assert!(!exporter.log().contains(refusal), "{}", exporter.log());
+    }
 }

@@ -145,8 +145,10 @@ async fn dead_letters_are_kept_with_their_code_and_acknowledged_at_once() {
     let letters: String =
         format!("{:?}", server.command::<redis::Value>(&["XRANGE", &Keys::new("pool-uid").dead(SOC), "-", "+"]));
     assert!(letters.contains("hec-6"), "{letters}");
-    stream(&server).await.remove(SOC).await.unwrap();
-    assert_eq!(server.command::<Vec<String>>(&["KEYS", "audit:{pool-uid}:[ds]*"]), Vec::<String>::new());
+    let mut stream = stream(&server).await;
+    assert!(!stream.remove_unnamed(SOC, Duration::ZERO).await.unwrap(), "nobody knows how long nobody has named it");
+    assert!(stream.remove_unnamed(SOC, Duration::ZERO).await.unwrap());
+    assert_eq!(server.command::<Vec<String>>(&["KEYS", "audit:{pool-uid}:[dns]*"]), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -23,6 +23,12 @@ local function totals(stream)
   return added, added - field(info, 'length')
 end
 
+-- Milliseconds of Unix time, as text: Lua would write so large a number with an exponent.
+local function now_ms()
+  local time = redis.call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+end
+
 -- A counter is worth less than a delivery: with no memory left it is not counted, and the rest goes on.
 local function count(key, name, by)
   if by > 0 then redis.pcall('HINCRBY', key, name, by) end
