@@ -80,7 +80,9 @@ pub enum Opened {
     Again,
 }
 
-/// The group of one destination, as one consumer reads it.
+/// The group of one destination, as one consumer reads it. A clone acknowledges beside it; of the lease it knows what was known
+/// when it was made.
+#[derive(Clone)]
 pub struct Group {
     link: Link,
     keys: Arc<Keys>,
@@ -234,7 +236,7 @@ impl Group {
     ///
     /// # Errors
     /// [`StreamError`]
-    pub async fn delivered(&mut self, ids: &[&str], now: Timestamp) -> Result<u64, StreamError> {
+    pub async fn delivered(&mut self, ids: &[impl AsRef<str>], now: Timestamp) -> Result<u64, StreamError> {
         self.acknowledge(ids, "delivered", &now.as_millisecond().to_string()).await
     }
 
@@ -242,7 +244,7 @@ impl Group {
     ///
     /// # Errors
     /// [`StreamError`]
-    pub async fn skipped(&mut self, ids: &[&str]) -> Result<u64, StreamError> {
+    pub async fn skipped(&mut self, ids: &[impl AsRef<str>]) -> Result<u64, StreamError> {
         self.acknowledge(ids, "skipped", "").await
     }
 
@@ -269,7 +271,7 @@ impl Group {
         self.valid_until.is_some_and(|until| Instant::now() < until)
     }
 
-    async fn acknowledge(&mut self, ids: &[&str], counter: &str, at: &str) -> Result<u64, StreamError> {
+    async fn acknowledge(&mut self, ids: &[impl AsRef<str>], counter: &str, at: &str) -> Result<u64, StreamError> {
         if ids.is_empty() {
             return Ok(0);
         }
@@ -277,7 +279,10 @@ impl Group {
         let destination = &self.destination;
         self.link
             .run("acknowledging", script!("acknowledge"), &keys, |call| {
-                call.arg(destination).arg(counter).arg(at).arg(ids);
+                call.arg(destination).arg(counter).arg(at);
+                for id in ids {
+                    call.arg(id.as_ref());
+                }
             })
             .await
     }

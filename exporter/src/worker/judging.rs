@@ -34,7 +34,7 @@ impl Worker {
         let taken = batch.items.into_iter().filter(|_| verdicts.next() == Some(Verdict::Delivered));
         let (ids, times): (Vec<_>, Vec<_>) = taken.map(|item| (item.id, item.shaped.time.timestamp())).unzip();
         self.tally.delivered(times.into_iter(), Timestamp::now());
-        self.delivered.extend(ids);
+        self.debts.delivered.extend(ids);
     }
 
     /// What became of a batch.
@@ -68,7 +68,7 @@ impl Worker {
                 self.say(Condition::Delivering);
                 self.memory.release(batch.held());
                 self.tally.delivered(batch.items.iter().map(|item| item.shaped.time.timestamp()), Timestamp::now());
-                self.delivered.extend(batch.items.into_iter().map(|item| item.id));
+                self.debts.delivered.extend(batch.items.into_iter().map(|item| item.id));
             }
             Verdict::Retry { code, after } => {
                 let wait = self.pace.failed(after);

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -39,6 +38,7 @@ use batch::{Batch, Waiting};
 use entry_id::EntryId;
 use memory::Memory;
 use pace::{Bucket, Pace};
+use settling::{Debts, Settling};
 
 pub use terms::{Choice, Condition, Delivery, Router};
 
@@ -58,10 +58,10 @@ pub struct Worker {
     waiting: Waiting,
     /// To be sent again, each at its time.
     again: VecDeque<(Instant, Batch)>,
-    /// What Redis is still to be told: entries that were delivered, that are not wanted, and that nobody will ever take.
-    delivered: Vec<String>,
-    unwanted: Vec<String>,
-    dead: Vec<(String, Bytes, Code)>,
+    debts: Debts,
+    /// Redis is being told of so many others; at most one future, beside what is sent and read.
+    settling: FuturesUnordered<Settling>,
+    telling: usize,
     memory: Memory,
     /// Nothing is read until there is memory for it.
     starved: bool,
@@ -115,9 +115,9 @@ impl Worker {
             delivery,
             condition: watch::Sender::default(),
             again: VecDeque::new(),
-            delivered: Vec::new(),
-            unwanted: Vec::new(),
-            dead: Vec::new(),
+            debts: Debts::default(),
+            settling: FuturesUnordered::new(),
+            telling: 0,
             starved: false,
             rung: false,
             pending_after: None,
@@ -218,12 +218,13 @@ impl Worker {
                 }
                 Some((epoch, batch, outcome)) = sending.next() => {
                     self.landed(epoch, batch, outcome);
-                    self.settle().await;
+                    self.begin_settle();
                     if self.starved && self.memory.room() > 0 {
                         self.starved = false;
                         self.next_read = Instant::now();
                     }
                 }
+                Some(told) = self.settling.next() => self.settled(told).await,
                 Some(read) = reading.next() => self.has_read(Some(&mut reading), read).await,
                 () = rung => {
                     self.rung = true;
@@ -251,9 +252,8 @@ impl Worker {
             && sending.is_empty()
             && self.again.is_empty()
             && self.waiting.due().is_none()
-            && self.delivered.is_empty()
-            && self.unwanted.is_empty()
-            && self.dead.is_empty()
+            && self.debts.is_empty()
+            && self.settling.is_empty()
     }
 
     /// When there is something to do though nothing comes.

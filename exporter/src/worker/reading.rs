@@ -73,7 +73,7 @@ impl Worker {
                     self.begin_read(reading, room);
                 }
                 self.take(read.entries);
-                self.settle().await;
+                self.begin_settle();
             }
             Err(error) => self.redis_failed(&error).await,
         }
@@ -100,7 +100,7 @@ impl Worker {
                 self.pending_after = Some(last);
                 self.possibly_lost(page.possibly_lost);
                 self.take(page.entries);
-                self.settle().await;
+                self.begin_settle();
             }
             Err(error) => {
                 self.pending_after = Some(after);
@@ -115,24 +115,24 @@ impl Worker {
         for Entry { id, event } in entries {
             if self.until.is_some_and(|last| EntryId::parse(&id) > last) {
                 self.exhausted = true;
-                self.unwanted.push(id);
+                self.debts.unwanted.push(id);
                 continue;
             }
             let Ok(record) = Record::from_json(&event) else {
                 // Nobody can shape it; its bytes are kept.
-                self.dead.push((id, event, Code::fixed("unreadable-event")));
+                self.debts.dead.push((id, event, Code::fixed("unreadable-event")));
                 self.count_dead(DroppedCause::Rejected, Timestamp::now());
                 continue;
             };
             let Some(choice) = (self.router)(&record) else {
-                self.unwanted.push(id);
+                self.debts.unwanted.push(id);
                 continue;
             };
             let private = match self.privacy.as_ref().map(|privacy| privacy.apply(&event)) {
                 None => None,
                 Some(Some(private)) => Some(private),
                 Some(None) => {
-                    self.dead.push((id, event, Code::fixed("unreadable-event")));
+                    self.debts.dead.push((id, event, Code::fixed("unreadable-event")));
                     self.count_dead(DroppedCause::Rejected, record.timestamp.timestamp());
                     continue;
                 }
@@ -196,8 +196,7 @@ impl Worker {
     /// How many entries this worker knows of that Redis counts as this consumer's.
     fn known(&self) -> u64 {
         let again: usize = self.again.iter().map(|(_, batch)| batch.items.len()).sum();
-        let untold = self.delivered.len() + self.unwanted.len() + self.dead.len();
-        (self.waiting.len() + again + self.flying + untold) as u64
+        (self.waiting.len() + again + self.flying + self.debts.len() + self.telling) as u64
     }
 
     /// A group that is gone is made again; the rest comes back by itself.
