@@ -71,7 +71,11 @@ pub(crate) struct Reloader {
     bell: watch::Sender<u64>,
     plan: watch::Sender<Plan>,
     slots: HashMap<String, Slot>,
+    /// Of the destinations.
     tasks: JoinSet<&'static str>,
+    /// Of the pool as a whole, which go on until no destination is served any more.
+    keepers: JoinSet<&'static str>,
+    keepers_stop: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -100,6 +104,8 @@ impl Reloader {
             plan: watch::Sender::default(),
             slots: HashMap::new(),
             tasks: JoinSet::new(),
+            keepers: JoinSet::new(),
+            keepers_stop: CancellationToken::new(),
             stop,
         };
         (reloader, view)
@@ -140,6 +146,9 @@ impl Reloader {
             slot.stop.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
+        // And what that lost is told.
+        self.keepers_stop.cancel();
+        while self.keepers.join_next().await.is_some() {}
     }
 
     fn refuse(&self, error: &ConfigError) {
@@ -210,9 +219,9 @@ impl Reloader {
             stream: self.stream.subscribe(),
             plan: self.plan.subscribe(),
         };
-        self.tasks.spawn(monitor.run(self.stop.clone()));
+        self.keepers.spawn(monitor.run(self.keepers_stop.clone()));
         let (target, stream, bell) = (self.target.subscribe(), self.stream.clone(), self.bell.clone());
-        self.tasks.spawn(link::run(target, stream, bell, self.stop.clone()));
+        self.keepers.spawn(link::run(target, stream, bell, self.keepers_stop.clone()));
     }
 
     /// Gives every destination that changed its new configuration, and ends those that are gone.

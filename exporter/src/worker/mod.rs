@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -39,6 +38,7 @@ use batch::{Batch, Waiting};
 use entry_id::EntryId;
 use memory::Memory;
 use pace::{Bucket, Pace};
+use settling::Letter;
 
 pub use terms::{Choice, Condition, Delivery, Router};
 
@@ -61,7 +61,7 @@ pub struct Worker {
     /// What Redis is still to be told: entries that were delivered, that are not wanted, and that nobody will ever take.
     delivered: Vec<String>,
     unwanted: Vec<String>,
-    dead: Vec<(String, Bytes, Code)>,
+    dead: Vec<Letter>,
     memory: Memory,
     /// Nothing is read until there is memory for it.
     starved: bool,
