@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use daemon::reply::{open_metrics, text};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -21,9 +22,9 @@ pub async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Respon
         return reply::method_not_allowed("GET, HEAD");
     }
     match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
+        "/livez" => text(StatusCode::OK, "ok\n"),
         "/readyz" => match gateway.waits_for() {
-            None => text(StatusCode::OK, "ok\n".to_owned()),
+            None => text(StatusCode::OK, "ok\n"),
             Some(what) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")),
         },
         "/metrics" => metrics(&gateway),
@@ -33,27 +34,16 @@ pub async fn handle(gateway: Arc<Gateway>, request: Request<Incoming>) -> Respon
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
 fn metrics(gateway: &Gateway) -> Response<Body> {
     let sessions = i64::try_from(gateway.sessions.len()).unwrap_or(i64::MAX);
     gateway.metrics.sessions.set(sessions);
-    let mut response = text(StatusCode::OK, gateway.metrics.text());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"));
-    response
+    open_metrics(gateway.metrics.text())
 }
 
 fn guarded(gateway: &Gateway, headers: &HeaderMap, answer: impl FnOnce(&Running) -> Value) -> Response<Body> {
     // Without a configuration there is no token that could be right.
     let Some(running) = gateway.running() else {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration\n".to_owned());
+        return text(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration\n");
     };
     if !running.is_admin(headers) {
         let mut response = reply::empty(StatusCode::UNAUTHORIZED);

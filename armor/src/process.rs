@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use daemon::listen::bind_until;
 use daemon::logging::LogControl;
+use daemon::process::{RunError, admin_port, end};
 use daemon::serve::serve;
 use daemon::watch::Directories;
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,20 +44,6 @@ pub struct Options {
     pub instance: String,
 }
 
-/// Why the process ends other than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Signals cannot be received.
-    #[error("signals can not be received: {0}")]
-    Signal(std::io::Error),
-    /// A task ended that should not.
-    #[error("the task '{0}' ended")]
-    Task(&'static str),
-    /// A task died.
-    #[error("a task died: {0}")]
-    Died(#[from] tokio::task::JoinError),
-}
-
 /// The tokens by which parts are told to end, in the order in which they are.
 #[derive(Clone, Default)]
 pub(crate) struct Stops {
@@ -82,7 +69,7 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
     let gateway = Arc::new(Gateway::new());
     let stops = Stops::default();
     let directories = Directories::watch(&options.config_dir, CONFIG_FILE, &options.secrets_dir);
-    let admin_port = admin_port(&options);
+    let admin_port = admin_port(&options.config_dir.join(CONFIG_FILE), DEFAULT_ADMIN_PORT);
 
     let mut background = JoinSet::new();
     let reloader = Reloader::new(gateway.clone(), options, logs, stops.clone());
@@ -127,11 +114,7 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
     stops.admin.cancel();
     while admin_task.join_next().await.is_some() {}
     tracing::info!("stopped");
-    match died {
-        None => Ok(()),
-        Some(Ok(task)) => Err(RunError::Task(task)),
-        Some(Err(error)) => Err(error.into()),
-    }
+    end(died)
 }
 
 /// Serves the admin port.
@@ -170,21 +153,4 @@ async fn sweep(gateway: Arc<Gateway>, stop: CancellationToken) -> &'static str {
             close_foreign(&gateway.sessions, &running.servers).await;
         }
     }
-}
-
-/// The admin port of a configuration that may be wrong otherwise: the kubelet asks it from the beginning.
-fn admin_port(options: &Options) -> u16 {
-    #[derive(serde::Deserialize)]
-    struct Ports {
-        admin: Admin,
-    }
-    #[derive(serde::Deserialize)]
-    struct Admin {
-        port: u16,
-    }
-    let path = options.config_dir.join(CONFIG_FILE);
-    std::fs::read(path)
-        .ok()
-        .and_then(|text| serde_saphyr::from_slice::<Ports>(&text).ok())
-        .map_or(DEFAULT_ADMIN_PORT, |ports| ports.admin.port)
 }

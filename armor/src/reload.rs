@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, AuditConfig, CallRef, ConfigSource};
+use crate::config::load::CONFIG_FILE;
 use crate::config::{ConfigError, Document, Files, Loaded};
 use crate::gateway::{ConfigState, Gateway, Running, audit_settings};
 use crate::process::{Options, Stops, serve_mcp};
@@ -51,31 +52,15 @@ impl Reloader {
 
     /// Runs until told to stop; then waits for everything that it started.
     pub(crate) async fn run(mut self, mut directories: Directories) {
-        // What was tried last: the same files are not tried again.
-        let mut tried: Option<[u8; 32]> = None;
-        let mut unreadable: Option<String> = None;
         loop {
-            match directories.read() {
-                Ok(files) => {
-                    unreadable = None;
-                    if tried.replace(files.digest()) != Some(files.digest()) {
-                        self.take(files);
-                    }
-                }
-                Err(error) => {
-                    tried = None;
-                    let text = error.to_string();
-                    if unreadable.as_ref() != Some(&text) {
-                        self.refuse(&error);
-                        unreadable = Some(text);
-                    }
-                }
+            let changed = tokio::select! {
+                () = self.stops.background.cancelled() => break,
+                changed = directories.changed() => changed,
+            };
+            if let Err(error) = changed.and_then(|files| self.apply(files)) {
+                self.refuse(&error);
             }
             while self.probes.try_join_next().is_some() {}
-            tokio::select! {
-                () = self.stops.background.cancelled() => break,
-                () = directories.tick() => {}
-            }
         }
         while self.listener.join_next().await.is_some() {}
         // What still waits in a session is told before the trail ends.
@@ -86,12 +71,6 @@ impl Reloader {
         while self.probes.join_next().await.is_some() {}
         self.stops.audit.cancel();
         while self.redis.join_next().await.is_some() {}
-    }
-
-    fn take(&mut self, files: Files) {
-        if let Err(error) = self.apply(files) {
-            self.refuse(&error);
-        }
     }
 
     fn refuse(&self, error: &ConfigError) {
@@ -105,20 +84,14 @@ impl Reloader {
         let loaded = Loaded::parse(files)?;
         let previous = self.gateway.running();
         let settings = audit_settings(&loaded)?;
-        let invalid = |error: &dyn std::fmt::Display| ConfigError::Invalid {
-            file: crate::config::load::CONFIG_FILE.to_owned(),
-            line: 0,
-            column: 0,
-            path: "redis".to_owned(),
-            reason: error.to_string(),
-        };
+        let invalid = |error| ConfigError::field(CONFIG_FILE, "redis", error);
         let needs_restart = previous.as_ref().and_then(|p| needs_restart(&p.document, &loaded.document));
         let audit = |document: &Document| match &previous {
             Some(running) => {
-                running.audit.reconfigure(settings).map_err(|e| invalid(&e))?;
+                running.audit.reconfigure(settings).map_err(invalid)?;
                 Ok(running.audit.clone())
             }
-            None => self.start_audit(document, settings).map_err(|e| invalid(&e)),
+            None => self.start_audit(document, settings).map_err(invalid),
         };
         let running = Arc::new(Running::build(loaded, audit, previous.as_deref())?);
         self.gateway.swap(running.clone());

@@ -5,6 +5,7 @@
 //! path. Must never put a secret's value into an error.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretSlice};
@@ -15,6 +16,9 @@ use crate::values::FileName;
 
 /// No file of either directory may be larger: a Kubernetes object cannot be.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Name of the file whose content names the state of the secrets directory.
+const REVISION_FILE: &str = "credentials-revision";
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +71,19 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// Something that is wrong with a field, wherever it stands in its file.
+    #[must_use]
+    pub fn field(file: &str, path: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self::Invalid { file: file.to_owned(), line: 0, column: 0, path: path.into(), reason: reason.to_string() }
+    }
+}
+
 /// Where in a file: `12:3: path: `.
 struct Place<'a>(u64, u64, &'a str);
 
-impl std::fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 > 0 {
             write!(f, "{}:{}:", self.0, self.1)?;
         }
@@ -174,9 +186,13 @@ impl Secrets {
         self.0.get(name).map(|value| value.expose_secret())
     }
 
-    /// [`Secrets::get`] by a name that is no field of a configuration.
+    /// The state of all of them in one word, where their writer gave it one.
     #[must_use]
-    pub fn by_name(&self, name: &str) -> Option<&[u8]> {
+    pub fn revision(&self) -> Option<String> {
+        self.by_name(REVISION_FILE).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn by_name(&self, name: &str) -> Option<&[u8]> {
         let mut value = self.0.get(name)?.expose_secret();
         while let Some((b'\n' | b'\r', rest)) = value.split_last() {
             value = rest;

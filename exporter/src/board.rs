@@ -146,7 +146,7 @@ impl Entry {
     }
 
     /// As the API tells it. What a configuration decides is this replica's own to say; for the rest, the newest news of any
-    /// replica counts.
+    /// replica that lives counts.
     #[must_use]
     pub fn wire(&self) -> wire::Destination {
         let Shown { state, code, field, ready, queue, replay } = self.shown();
@@ -155,6 +155,10 @@ impl Entry {
             Some(Note { condition, code, field }) => {
                 let known = wire::State::ALL.into_iter().find(|state| state.as_str() == condition);
                 (known.unwrap_or(state), code, field)
+            }
+            // Nobody who lives has sent anything; what was taken before is known all the same.
+            None if state == wire::State::Idle && queue.last_delivered.is_some() => {
+                (wire::State::Delivering, None, None)
             }
             None => (state, code, field),
         };

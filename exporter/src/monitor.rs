@@ -2,10 +2,9 @@
 //! names any more.
 //!
 //! Promises: a group is removed only when no configuration of any replica has named it for longer than one may take to hear
-//! of a new configuration; a loss that could not be told is
-//! told later, with the same count.
+//! of a new configuration; a loss that could not be told is told later, by whichever replica, once.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -59,9 +58,6 @@ pub struct Gauges {
     pub redis_up: AtomicU64,
 }
 
-/// Events of losses that Redis has not taken yet: ids and JSON.
-type Untold = VecDeque<(String, Vec<u8>)>;
-
 /// The task.
 pub struct Monitor {
     /// The destinations.
@@ -77,16 +73,15 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Runs until told to stop.
+    /// Runs until told to stop, which is to be when no destination is served any more.
     pub async fn run(mut self, stop: CancellationToken) -> &'static str {
         let mut looks: u32 = 0;
         let mut orphans: Vec<(String, u32)> = Vec::new();
-        let mut untold = Untold::new();
         loop {
             let stream = self.stream.borrow_and_update().clone();
             if let Some(mut stream) = stream {
                 let plan = self.plan.borrow().clone();
-                let looked = self.look(&mut stream, &plan, looks, &mut orphans, &mut untold).await;
+                let looked = self.look(&mut stream, &plan, looks, &mut orphans).await;
                 self.gauges.redis_up.store(u64::from(looked.is_ok()), Ordering::Relaxed);
                 if let Err(error) = looked {
                     tracing::warn!(%error, "the audit stream is looked after later");
@@ -99,13 +94,18 @@ impl Monitor {
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
-        let stream = self.stream.borrow().clone();
-        if let Some(mut stream) = stream
-            && let Err(error) = self.tell_losses(&mut stream, &mut untold).await
-        {
-            tracing::error!(%error, "losses were not told");
+        if let Err(error) = self.end().await {
+            tracing::warn!(%error, "what was lost is told by another replica, or by the next");
         }
         "monitor"
+    }
+
+    /// What would otherwise wait for the next look of somebody.
+    async fn end(&self) -> Result<(), StreamError> {
+        let Some(mut stream) = self.stream.borrow().clone() else { return Ok(()) };
+        let plan = self.plan.borrow().clone();
+        self.count_unrouted(&mut stream).await?;
+        self.tell_losses(&mut stream, &plan).await
     }
 
     async fn look(
@@ -114,7 +114,6 @@ impl Monitor {
         plan: &Plan,
         looks: u32,
         orphans: &mut Vec<(String, u32)>,
-        untold: &mut Untold,
     ) -> Result<(), StreamError> {
         let (length, bytes) = stream.size().await?;
         self.gauges.stream_bytes.store(bytes, Ordering::Relaxed);
@@ -141,17 +140,8 @@ impl Monitor {
         for (id, waiting) in waiting {
             self.risk(stream, &id, waiting, plan.max_bytes).await?;
         }
-        for (name, unrouted) in self.board.exports() {
-            let more = unrouted.take();
-            match stream.unrouted(&name, more).await {
-                Ok(total) => unrouted.total.store(total, Ordering::Relaxed),
-                Err(error) => {
-                    unrouted.put_back(more);
-                    return Err(error);
-                }
-            }
-        }
-        self.tell_losses(stream, untold).await?;
+        self.count_unrouted(stream).await?;
+        self.tell_losses(stream, plan).await?;
         self.remove_orphans(stream, plan, orphans).await?;
         if looks.is_multiple_of(TRIM_EVERY) {
             for destination in &plan.without_replay {
@@ -181,24 +171,42 @@ impl Monitor {
         Ok(())
     }
 
-    /// Tells what was lost. An event whose answer from Redis was lost is told again under its id, which adds nothing twice.
-    async fn tell_losses(&self, stream: &mut Stream, untold: &mut Untold) -> Result<(), StreamError> {
-        // Those of before first: while Redis takes none, no more are made.
-        tell(stream, untold).await?;
-        for entry in self.board.entries() {
-            let Some(destination) = Text::new(&entry.id) else { continue };
-            untold.extend(entry.tally.take_losses().into_iter().map(|loss| {
-                let (record, json) = self.voice.event(Body::DeliveriesDropped(DeliveriesDropped {
-                    destination: destination.clone(),
-                    count: loss.count,
-                    from: Moment::new(loss.from),
-                    to: Moment::new(loss.to),
-                    cause: loss.cause,
-                }));
-                (record.event_id.to_string(), json)
-            }));
+    /// Tells the other replicas how many events no route took here.
+    async fn count_unrouted(&self, stream: &mut Stream) -> Result<(), StreamError> {
+        for (name, unrouted) in self.board.exports() {
+            let more = unrouted.take();
+            match stream.unrouted(&name, more).await {
+                Ok(total) => unrouted.total.store(total, Ordering::Relaxed),
+                Err(error) => {
+                    unrouted.put_back(more);
+                    return Err(error);
+                }
+            }
         }
-        tell(stream, untold).await
+        Ok(())
+    }
+
+    /// Tells what was lost, at whichever replica, also of groups that nobody serves any more.
+    async fn tell_losses(&self, stream: &mut Stream, plan: &Plan) -> Result<(), StreamError> {
+        let found = stream.groups().await?;
+        for group in plan.groups.iter().chain(found.iter().filter(|group| !plan.groups.contains(*group))) {
+            let Some(destination) = Text::new(group) else { continue };
+            for loss in stream.untold(group).await? {
+                let words = [group, loss.cause.as_str(), &loss.told.to_string(), &loss.total.to_string()];
+                let (_, event) = self.voice.event_with_id(
+                    self.voice.id_of(&words, Moment::new(loss.to)),
+                    Body::DeliveriesDropped(DeliveriesDropped {
+                        destination: destination.clone(),
+                        count: loss.total - loss.told,
+                        from: Moment::new(loss.from),
+                        to: Moment::new(loss.to),
+                        cause: loss.cause,
+                    }),
+                );
+                stream.tell(group, &loss, &event).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn remove_orphans(
@@ -228,12 +236,4 @@ impl Monitor {
         }
         Ok(())
     }
-}
-
-async fn tell(stream: &mut Stream, untold: &mut Untold) -> Result<(), StreamError> {
-    while let Some((id, event)) = untold.front() {
-        stream.emit(id, event).await?;
-        untold.pop_front();
-    }
-    Ok(())
 }

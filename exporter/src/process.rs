@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use daemon::listen::bind_until;
 use daemon::logging::LogControl;
+use daemon::process::{RunError, admin_port, end};
 use daemon::serve::serve;
 use daemon::watch::Directories;
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,20 +35,6 @@ pub struct Options {
     pub environment: Environment,
 }
 
-/// Why the process ends other than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Signals can not be received.
-    #[error("signals can not be received: {0}")]
-    Signal(std::io::Error),
-    /// A task ended that should not.
-    #[error("the task '{0}' ended")]
-    Task(&'static str),
-    /// A task died.
-    #[error("a task died: {0}")]
-    Died(#[from] tokio::task::JoinError),
-}
-
 /// Runs until a signal comes.
 ///
 /// # Errors
@@ -57,7 +44,7 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signal)?;
     let (work, admin) = (CancellationToken::new(), CancellationToken::new());
     let directories = Directories::watch(&options.config_dir, CONFIG_FILE, &options.secrets_dir);
-    let port = admin_port(&options);
+    let port = admin_port(&options.config_dir.join(CONFIG_FILE), DEFAULT_ADMIN_PORT);
     let (reloader, view) = Reloader::new(options.environment, logs, work.clone());
 
     let mut tasks = JoinSet::new();
@@ -80,11 +67,7 @@ pub async fn run(options: Options, logs: LogControl) -> Result<(), RunError> {
     admin.cancel();
     while admin_task.join_next().await.is_some() {}
     tracing::info!("stopped");
-    match died {
-        None => Ok(()),
-        Some(Ok(task)) => Err(RunError::Task(task)),
-        Some(Err(error)) => Err(error.into()),
-    }
+    end(died)
 }
 
 async fn serve_admin(view: Arc<View>, port: u16, stop: CancellationToken) -> &'static str {
@@ -93,20 +76,4 @@ async fn serve_admin(view: Arc<View>, port: u16, stop: CancellationToken) -> &'s
         serve(listener, handle, || None, stop.clone(), stop).await;
     }
     "admin"
-}
-
-/// The port of a configuration that may be wrong otherwise: the kubelet asks it from the beginning.
-fn admin_port(options: &Options) -> u16 {
-    #[derive(serde::Deserialize)]
-    struct Ports {
-        admin: Admin,
-    }
-    #[derive(serde::Deserialize)]
-    struct Admin {
-        port: u16,
-    }
-    std::fs::read(options.config_dir.join(CONFIG_FILE))
-        .ok()
-        .and_then(|text| serde_saphyr::from_slice::<Ports>(&text).ok())
-        .map_or(DEFAULT_ADMIN_PORT, |ports| ports.admin.port)
 }

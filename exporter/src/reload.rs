@@ -31,8 +31,6 @@ use crate::voice::Voice;
 const IN_FLIGHT: usize = 12 << 20;
 /// What one may hold at least.
 const LEAST_SHARE: usize = 256 << 10;
-/// Name of the file whose content names the state of the secrets directory.
-const CREDENTIALS_REVISION_FILE: &str = "credentials-revision";
 
 /// What the API needs of the running configuration.
 #[derive(Clone)]
@@ -71,7 +69,11 @@ pub(crate) struct Reloader {
     bell: watch::Sender<u64>,
     plan: watch::Sender<Plan>,
     slots: HashMap<String, Slot>,
+    /// Of the destinations.
     tasks: JoinSet<&'static str>,
+    /// Of the pool as a whole, which go on until no destination is served any more.
+    keepers: JoinSet<&'static str>,
+    keepers_stop: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -100,6 +102,8 @@ impl Reloader {
             plan: watch::Sender::default(),
             slots: HashMap::new(),
             tasks: JoinSet::new(),
+            keepers: JoinSet::new(),
+            keepers_stop: CancellationToken::new(),
             stop,
         };
         (reloader, view)
@@ -107,39 +111,24 @@ impl Reloader {
 
     /// Runs until told to stop; then waits for everything that it started.
     pub(crate) async fn run(mut self, mut directories: Directories) {
-        // What was tried last: the same files are not tried again.
-        let mut tried: Option<[u8; 32]> = None;
-        let mut unreadable: Option<String> = None;
         loop {
-            match directories.read() {
-                Ok(files) => {
-                    unreadable = None;
-                    if tried.replace(files.digest()) != Some(files.digest())
-                        && let Err(error) = self.apply(files)
-                    {
-                        self.refuse(&error);
-                    }
-                }
-                Err(error) => {
-                    tried = None;
-                    let text = error.to_string();
-                    if unreadable.as_ref() != Some(&text) {
-                        self.refuse(&error);
-                        unreadable = Some(text);
-                    }
-                }
+            let changed = tokio::select! {
+                () = self.stop.cancelled() => break,
+                changed = directories.changed() => changed,
+            };
+            if let Err(error) = changed.and_then(|files| self.apply(files)) {
+                self.refuse(&error);
             }
             while self.tasks.try_join_next().is_some() {}
-            tokio::select! {
-                () = self.stop.cancelled() => break,
-                () = directories.tick() => {}
-            }
         }
         // What is on its way is acknowledged before the connection goes.
         for slot in self.slots.values() {
             slot.stop.cancel();
         }
         while self.tasks.join_next().await.is_some() {}
+        // And what that lost is told.
+        self.keepers_stop.cancel();
+        while self.keepers.join_next().await.is_some() {}
     }
 
     fn refuse(&self, error: &ConfigError) {
@@ -155,14 +144,14 @@ impl Reloader {
         let document = parse(&text)?;
         let token = secrets.require(&document.admin.token_file, "admin.tokenFile")?.to_vec();
         let redis = Settings::read(&document.redis, &secrets)?;
-        redis.client().map_err(|invalid| refused("redis", &invalid))?;
+        redis.client().map_err(|invalid| ConfigError::field(CONFIG_FILE, "redis", invalid))?;
         let before = self.view.running.borrow().clone();
         let needs_restart = before.as_ref().and_then(|before| needs_restart(&before.document, &document));
         let voice = match &before {
             Some(before) => before.voice.clone(),
             None => {
                 let voice = Voice::new(&document, &self.environment.instance);
-                Arc::new(voice.ok_or_else(|| refused("pool.id", &"must not be empty"))?)
+                Arc::new(voice.ok_or_else(|| ConfigError::field(CONFIG_FILE, "pool.id", "must not be empty"))?)
             }
         };
         self.logs.set(document.log_level);
@@ -192,9 +181,7 @@ impl Reloader {
         self.view.running.send_replace(Some(Running {
             document: Arc::new(document),
             token: Arc::new(SecretSlice::from(token)),
-            credentials_revision: secrets
-                .by_name(CREDENTIALS_REVISION_FILE)
-                .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            credentials_revision: secrets.revision(),
             voice,
             stream: self.stream.subscribe(),
         }));
@@ -210,9 +197,9 @@ impl Reloader {
             stream: self.stream.subscribe(),
             plan: self.plan.subscribe(),
         };
-        self.tasks.spawn(monitor.run(self.stop.clone()));
+        self.keepers.spawn(monitor.run(self.keepers_stop.clone()));
         let (target, stream, bell) = (self.target.subscribe(), self.stream.clone(), self.bell.clone());
-        self.tasks.spawn(link::run(target, stream, bell, self.stop.clone()));
+        self.keepers.spawn(link::run(target, stream, bell, self.keepers_stop.clone()));
     }
 
     /// Gives every destination that changed its new configuration, and ends those that are gone.
@@ -300,16 +287,6 @@ fn plan(document: &Document) -> Plan {
         without_replay: destinations(document).filter(|(_, replays)| !replays).map(|(id, _)| id).collect(),
         max_bytes: document.audit.stream_max_bytes,
         retain: document.audit.retain.0,
-    }
-}
-
-fn refused(path: &str, reason: &dyn std::fmt::Display) -> ConfigError {
-    ConfigError::Invalid {
-        file: CONFIG_FILE.to_owned(),
-        line: 0,
-        column: 0,
-        path: path.to_owned(),
-        reason: reason.to_string(),
     }
 }
 

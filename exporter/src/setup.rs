@@ -142,12 +142,9 @@ fn ready(
     let routes = shared.routes.clone()?;
     let privacy = shared.privacy.clone()?;
     let selection = Arc::new(Selection::new(&destination.name, destination.wanted(), routes.clone())?);
-    let mut delivery = destination.delivery.checked()?;
+    let delivery = destination.delivery.checked()?;
     let platform =
         registry::platform(destination.platform.clone(), access(document, destination, secrets, environment)?)?;
-    if let Some(most) = platform.max_give_up_after() {
-        delivery.give_up_after = delivery.give_up_after.min(most);
-    }
     Ok(Ready { platform, selection, routes, privacy, delivery })
 }
 

@@ -222,7 +222,10 @@ async fn tell(
     shared: &Shared,
     stop: &CancellationToken,
 ) {
-    let mut untold: Option<Note> = None;
+    // What the others are still to be told, and whether it is news.
+    let mut untold: Option<(Note, bool)> = None;
+    // A process before this one, of the same name, may have left what it said last.
+    let mut inherits = entry.shown().state == State::Idle;
     let mut failing_since: Option<Instant> = None;
     // An earlier process may have left the flag.
     let mut cleared = false;
@@ -238,6 +241,7 @@ async fn tell(
         let now = condition.borrow_and_update().clone();
         let (state, code, field) = of_condition(&now);
         let before = entry.shown();
+        let note = || Note { condition: state.as_str().to_owned(), code: code.clone(), field: field.clone() };
         if state != State::Idle && (state, &code, &field) != (before.state, &before.code, &before.field) {
             entry.update(|shown| {
                 shown.state = state;
@@ -249,11 +253,18 @@ async fn tell(
             } else {
                 tracing::warn!(destination = entry.id, state = state.as_str(), code, field, "not delivering");
             }
-            untold = Some(Note { condition: state.as_str().to_owned(), code: code.clone(), field });
+            untold = Some((note(), true));
+        } else if state != State::Idle && untold.is_none() && before.queue.note.is_none() {
+            // Whoever had news last is gone.
+            untold = Some((note(), false));
         }
         let told = async {
-            if let Some(note) = &untold {
-                stream.note(&entry.id, note).await?;
+            if inherits {
+                stream.take_back(&entry.id, &shared.instance).await?;
+                inherits = false;
+            }
+            if let Some((note, news)) = &untold {
+                stream.note(&entry.id, note, &shared.instance, *news).await?;
                 untold = None;
             }
             match state {

@@ -1,8 +1,8 @@
-//! What a destination has done at this replica: for metrics, and for the events that tell of losses.
+//! What a destination has done at this replica, for metrics.
 //!
 //! Promises: labels are bounded: destination, verdict, cause. Must never hold anything of an event but its time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use events::DroppedCause;
@@ -32,20 +32,6 @@ struct Inner {
     requests: [Counter; VERDICTS.len()],
     request_seconds: Histogram,
     delay_seconds: Histogram,
-    losses: Mutex<[Option<Loss>; DroppedCause::ALL.len()]>,
-}
-
-/// Events that a destination will not get, since the last time that this was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Why.
-    pub cause: DroppedCause,
-    /// How many.
-    pub count: u64,
-    /// The time of the first, or of what came before it.
-    pub from: Timestamp,
-    /// The time of the last, or of what came after it.
-    pub to: Timestamp,
 }
 
 impl Default for Tally {
@@ -57,7 +43,6 @@ impl Default for Tally {
             requests: std::array::from_fn(|_| Counter::default()),
             request_seconds: Histogram::new(REQUEST_SECONDS),
             delay_seconds: Histogram::new(DELAY_SECONDS),
-            losses: Mutex::default(),
         }))
     }
 }
@@ -88,20 +73,8 @@ impl Tally {
     }
 
     /// Events that the destination will not get.
-    pub fn lost(&self, loss: Loss) {
-        self.0.dropped[loss.cause as usize].inc_by(loss.count);
-        let mut losses = self.0.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = losses[loss.cause as usize].get_or_insert(Loss { count: 0, ..loss });
-        known.count += loss.count;
-        known.from = known.from.min(loss.from);
-        known.to = known.to.max(loss.to);
-    }
-
-    /// What was lost since this was last asked.
-    #[must_use]
-    pub fn take_losses(&self) -> Vec<Loss> {
-        let mut losses = self.0.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        losses.iter_mut().filter_map(Option::take).collect()
+    pub fn dropped(&self, cause: DroppedCause, count: u64) {
+        self.0.dropped[cause as usize].inc_by(count);
     }
 
     pub(crate) fn counters(&self) -> Counters<'_> {

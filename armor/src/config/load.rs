@@ -10,8 +10,6 @@ use super::types::Prefix;
 
 /// Name of the configuration inside its directory.
 pub const CONFIG_FILE: &str = "armor.yaml";
-/// Name of the file whose content names the state of the secrets directory.
-const CREDENTIALS_REVISION_FILE: &str = "credentials-revision";
 
 /// A configuration that was found to be complete and consistent.
 pub struct Loaded {
@@ -49,8 +47,7 @@ impl Loaded {
                 Some(content) => parse_keys(file.as_ref(), content)?,
             },
         };
-        let credentials_revision =
-            secrets.by_name(CREDENTIALS_REVISION_FILE).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let credentials_revision = secrets.revision();
         Ok(Self { document, api_keys, secrets, credentials_revision, redacted, digest })
     }
 }
@@ -69,13 +66,8 @@ pub fn parse_document(text: &[u8]) -> Result<Document, ConfigError> {
         reason,
     };
     if document.listener.port == document.admin.port {
-        return Err(ConfigError::Invalid {
-            file: CONFIG_FILE.to_owned(),
-            line: 0,
-            column: 0,
-            path: "admin.port".to_owned(),
-            reason: format!("{} is listener.port too: write another one", document.admin.port),
-        });
+        let reason = format!("{} is listener.port too: write another one", document.admin.port);
+        return Err(ConfigError::field(CONFIG_FILE, "admin.port", reason));
     }
     for (i, server) in document.servers.iter().enumerate() {
         if document.servers[..i].iter().any(|s| s.name == server.name) {

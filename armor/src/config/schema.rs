@@ -3,6 +3,7 @@
 //! Promises: a field that is not here is refused, with line, column and path. Must never gain a field before
 //! the code that reads it.
 
+pub use daemon::config::{Admin, Pool};
 use daemon::logging::LogLevel;
 use daemon::redis;
 use daemon::values::FileName;
@@ -39,18 +40,6 @@ pub struct Document {
     pub servers: Vec<Server>,
 }
 
-/// Whose gateway this is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pool {
-    /// UID of the Pool object.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-}
-
 /// Where callers come in.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,16 +62,6 @@ pub struct Tls {
     pub cert_file: FileName,
     /// PEM key.
     pub key_file: FileName,
-}
-
-/// Where the operator comes in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Admin {
-    /// TCP port. Cannot be changed without a restart.
-    pub port: u16,
-    /// Bearer token of `/config` and `/servers`.
-    pub token_file: FileName,
 }
 
 /// Who may call: exactly one of the two.

@@ -1,6 +1,7 @@
 //! Answers that Armor writes itself.
 
 use axum::body::Body;
+pub use daemon::reply::json;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::value::RawValue;
@@ -8,22 +9,11 @@ use serde_json::value::RawValue;
 use crate::mcp::headers;
 use crate::mcp::jsonrpc::RpcError;
 
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
 /// Status alone.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
-    response
-}
-
-/// A JSON text.
-#[must_use]
-pub fn json(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use daemon::reply;
 use events::{Record, TestEvent, Text};
-use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -39,12 +40,12 @@ pub async fn handle(view: Arc<View>, request: Request<Incoming>) -> Response<Bod
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
     let post = *request.method() == Method::POST;
     match parts.as_slice() {
-        ["livez"] => text(StatusCode::OK, "ok\n".to_owned()),
+        ["livez"] => reply::text(StatusCode::OK, "ok\n"),
         ["readyz"] => match *view.running.borrow() {
-            Some(_) => text(StatusCode::OK, "ok\n".to_owned()),
-            None => text(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration\n".to_owned()),
+            Some(_) => reply::text(StatusCode::OK, "ok\n"),
+            None => reply::text(StatusCode::SERVICE_UNAVAILABLE, "waiting for a valid configuration\n"),
         },
-        ["metrics"] => metrics(&view),
+        ["metrics"] => reply::open_metrics(view.metrics.text()),
         ["v1", "destinations"] | ["v1", "events"] | ["v1", "destinations", _, _, "test"] => {
             let running = match admitted(&view, &request) {
                 Ok(running) => running,
@@ -216,27 +217,9 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, Box<Response<Body>>> 
     }
 }
 
-fn metrics(view: &View) -> Response<Body> {
-    let mut response = text(StatusCode::OK, view.metrics.text());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"));
-    response
-}
-
-fn text(status: StatusCode, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Structs of texts and numbers can be written.
-    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    reply::json(status, serde_json::to_vec(value).unwrap_or_default())
 }
 
 fn refused(status: StatusCode, error: &str) -> Response<Body> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use daemon::config::{Admin, Pool};
 use daemon::files::{ConfigError, parse_yaml};
 use daemon::logging::LogLevel;
 use daemon::redis;
@@ -46,28 +47,6 @@ pub struct Document {
     /// Consumer groups that stay, though nobody reads them now: `EXPORT/DESTINATION`.
     #[serde(default)]
     pub keep: Vec<String>,
-}
-
-/// Whose events these are.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pool {
-    /// UID of the Pool object.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace.
-    pub namespace: String,
-}
-
-/// Where the operator comes in.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Admin {
-    /// TCP port. Can not be changed without a restart.
-    pub port: u16,
-    /// Bearer token of the API.
-    pub token_file: FileName,
 }
 
 /// The audit stream.
@@ -266,12 +245,8 @@ pub struct Delivery {
 /// [`ConfigError::Invalid`].
 pub fn parse(text: &[u8]) -> Result<Document, ConfigError> {
     let document: Document = parse_yaml(CONFIG_FILE, text)?;
-    let twice = |path: String, what: &str| ConfigError::Invalid {
-        file: CONFIG_FILE.to_owned(),
-        line: 0,
-        column: 0,
-        path,
-        reason: format!("{what} has this name too: names are unique"),
+    let twice = |path: String, what: &str| {
+        ConfigError::field(CONFIG_FILE, path, format_args!("{what} has this name too: names are unique"))
     };
     for (i, export) in document.exports.iter().enumerate() {
         if document.exports[..i].iter().any(|earlier| earlier.name == export.name) {

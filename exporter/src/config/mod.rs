@@ -6,9 +6,10 @@
 mod document;
 mod limits;
 
+pub use daemon::config::{Admin, Pool};
 pub use daemon::files::{ConfigError, Files};
 pub use document::{
-    Admin, Audit, ClientCertificate, Delivery, Destination, Document, Export, From, Pool, Privacy, Replay, Tls, parse,
+    Audit, ClientCertificate, Delivery, Destination, Document, Export, From, Privacy, Replay, Tls, parse,
 };
 
 /// Name of the configuration inside its directory.

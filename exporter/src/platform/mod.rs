@@ -67,7 +67,7 @@ pub trait Platform: Send + Sync {
     /// Makes one attempt, of events of one group that keep the limits.
     fn send<'a>(&'a self, events: &'a [Shaped], now: Timestamp, timeout: Duration) -> BoxFuture<'a, Outcome>;
 
-    /// How old an event may be, where the platform takes no older one.
+    /// How old an event may be, where the platform takes no older one: asked before every attempt.
     fn max_give_up_after(&self) -> Option<Duration> {
         None
     }

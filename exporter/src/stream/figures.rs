@@ -27,7 +27,7 @@ pub struct State {
     pub possibly_lost: u64,
     /// When the platform last took an event.
     pub last_delivered: Option<Timestamp>,
-    /// What the replica that last had news said: see [`Stream::note`].
+    /// What the replica that last had news said, while it lives: see [`Stream::note`].
     pub note: Option<Note>,
 }
 
@@ -49,13 +49,13 @@ impl Stream {
     /// [`StreamError`]
     pub async fn state(&mut self, destination: &str) -> Result<State, StreamError> {
         let keys = [self.keys.stream(), &self.keys.state(destination), &self.keys.dead(destination)];
-        let reply: (i64, u64, u64, HashMap<String, String>) = self
+        let reply: (i64, u64, u64, u64, HashMap<String, String>) = self
             .link
             .run("reading a state", script!("state"), &keys, |call| {
-                call.arg(destination);
+                call.arg(destination).arg(self.keys.leases(destination));
             })
             .await?;
-        let (backlog, pending, dead, mut fields) = reply;
+        let (backlog, pending, dead, lives, mut fields) = reply;
         let number = |name: &str| fields.get(name).and_then(|text| text.parse::<u64>().ok());
         let counter = |name: &str| number(name).unwrap_or_default();
         Ok(State {
@@ -68,7 +68,7 @@ impl Stream {
             possibly_lost: counter("possibly_lost"),
             last_delivered: number("last_delivered_ms")
                 .and_then(|ms| Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()),
-            note: fields.remove("condition").map(|condition| Note {
+            note: fields.remove("condition").filter(|_| lives == 1).map(|condition| Note {
                 condition,
                 code: fields.remove("code").filter(|code| !code.is_empty()),
                 field: fields.remove("field").filter(|field| !field.is_empty()),
@@ -76,15 +76,30 @@ impl Stream {
         })
     }
 
-    /// Tells the other replicas how it stands.
+    /// Tells the other replicas how it stands, on behalf of a consumer of the group; it counts while that one lives. What is
+    /// no `news` is told only in the place of what a consumer said that is gone.
     ///
     /// # Errors
     /// [`StreamError`]
-    pub async fn note(&mut self, destination: &str, note: &Note) -> Result<(), StreamError> {
+    pub async fn note(&mut self, destination: &str, note: &Note, author: &str, news: bool) -> Result<(), StreamError> {
         self.link
             .run::<u64>("noting a condition", script!("note"), &[&self.keys.state(destination)], |call| {
                 let text = |text: &Option<String>| text.clone().unwrap_or_default();
                 call.arg(&note.condition).arg(text(&note.code)).arg(text(&note.field));
+                call.arg(author).arg(self.keys.leases(destination)).arg(u8::from(news));
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Takes back what an earlier process of this consumer's name noted.
+    ///
+    /// # Errors
+    /// [`StreamError`]
+    pub async fn take_back(&mut self, destination: &str, author: &str) -> Result<(), StreamError> {
+        self.link
+            .run::<u64>("taking back a note", script!("take_back"), &[&self.keys.state(destination)], |call| {
+                call.arg(author);
             })
             .await?;
         Ok(())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use events::DroppedCause;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -29,24 +30,13 @@ pub struct Entry {
     pub event: Bytes,
 }
 
-/// Entries that a trim took before they were read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// How many, exactly.
-    pub count: u64,
-    /// They were added after this.
-    pub from: Timestamp,
-    /// And before this; `None`: nothing is left in the stream.
-    pub to: Option<Timestamp>,
-}
-
 /// What a read gave.
 #[derive(Debug, Default)]
 pub struct Read {
     /// New entries, oldest first.
     pub entries: Vec<Entry>,
-    /// What went before it could be read.
-    pub lost: Option<Lost>,
+    /// How many went before they could be read, exactly.
+    pub lost: u64,
 }
 
 /// What was taken over.
@@ -67,6 +57,8 @@ pub struct Dead<'a> {
     pub id: &'a str,
     /// Its JSON.
     pub event: &'a [u8],
+    /// Why, and the event's time; `None`: its loss is not told.
+    pub loss: Option<(DroppedCause, Timestamp)>,
 }
 
 /// How a group was found.
@@ -165,17 +157,11 @@ impl Group {
             (self.keys.clone(), self.lease.clone(), self.state.clone(), self.link.clone());
         let (destination, consumer) = (self.destination.clone(), self.consumer.clone());
         async move {
-            let reply: (u64, String, String, Vec<RawEntry>) = link
+            let (lost, entries): (u64, Vec<RawEntry>) = link
                 .run("reading", script!("read"), &[keys.stream(), &lease, &state], |call| {
                     call.arg(destination).arg(consumer).arg(count).arg(millis(LEASE));
                 })
                 .await?;
-            let (lost, last, first, entries) = reply;
-            let lost = (lost > 0).then(|| Lost {
-                count: lost,
-                from: added_at(&last).unwrap_or(Timestamp::UNIX_EPOCH),
-                to: added_at(&first),
-            });
             Ok(Read { entries: entries.into_iter().map(Entry::from).collect(), lost })
         }
     }
@@ -259,7 +245,8 @@ impl Group {
             .run("burying", script!("bury"), &keys, |call| {
                 call.arg(destination).arg(DEAD_LETTERS).arg(code);
                 for dead in dead {
-                    call.arg(dead.id).arg(dead.event);
+                    let (cause, at) = dead.loss.map_or(("", 0), |(cause, at)| (cause.as_str(), at.as_millisecond()));
+                    call.arg(dead.id).arg(dead.event).arg(cause).arg(at);
                 }
             })
             .await
@@ -302,9 +289,4 @@ impl From<RawEntry> for Entry {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// When an entry was added, by Redis's clock.
-fn added_at(id: &str) -> Option<Timestamp> {
-    Timestamp::from_millisecond(id.split('-').next()?.parse().ok()?).ok()
 }

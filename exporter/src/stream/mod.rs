@@ -11,6 +11,7 @@ mod figures;
 mod group;
 mod keys;
 mod link;
+mod loss;
 mod replay;
 mod upkeep;
 
@@ -20,9 +21,10 @@ use std::time::Duration;
 pub use bell::Bell;
 pub use daemon::redis::Settings;
 pub use figures::{Note, State};
-pub use group::{Claimed, Dead, Entry, Group, Lost, Opened, Read};
+pub use group::{Claimed, Dead, Entry, Group, Opened, Read};
 pub use keys::Keys;
 pub use link::StreamError;
+pub use loss::Loss;
 pub use replay::{Again, Replayed};
 
 use link::{Link, script};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use events::{DroppedCause, EventName, Record};
+use events::{EventName, Record};
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::batch::Item;
 use super::entry_id::EntryId;
 use super::{HasRead, Reading, Worker};
-use crate::answer::Code;
 use crate::destination::Routed;
 use crate::stream::{Entry, Opened, StreamError};
 
@@ -119,9 +118,7 @@ impl Worker {
                 continue;
             }
             let Ok(record) = Record::from_json(&event) else {
-                // Nobody can shape it; its bytes are kept.
-                self.debts.dead.push((id, event, Code::fixed("unreadable-event")));
-                self.count_dead(DroppedCause::Rejected, Timestamp::now());
+                self.bury_unreadable(id, event, Timestamp::now());
                 continue;
             };
             let Some(choice) = (self.router)(&record) else {
@@ -132,8 +129,7 @@ impl Worker {
                 None => None,
                 Some(Some(private)) => Some(private),
                 Some(None) => {
-                    self.debts.dead.push((id, event, Code::fixed("unreadable-event")));
-                    self.count_dead(DroppedCause::Rejected, record.timestamp.timestamp());
+                    self.bury_unreadable(id, event, record.timestamp.timestamp());
                     continue;
                 }
             };

@@ -1,6 +1,7 @@
 //! What is done with: told to Redis, and counted.
 //!
-//! Promises: what Redis did not take is told again. Must never tell the loss of an event that tells of losses.
+//! Promises: what Redis did not take is told again; what is lost is counted there in the same step. Must never tell the trail
+//! of the loss of an event that tells of losses.
 
 use bytes::Bytes;
 use events::DroppedCause;
@@ -12,8 +13,16 @@ use super::Worker;
 use super::batch::{Batch, Item};
 use super::reading::READ;
 use crate::answer::Code;
-use crate::stream::{Dead, Group, Lost, StreamError};
-use crate::tally::{Loss, Tally};
+use crate::stream::{Dead, Group, StreamError};
+use crate::tally::Tally;
+
+/// A dead letter to be.
+pub(super) struct Letter {
+    id: String,
+    event: Bytes,
+    code: Code,
+    loss: Option<(DroppedCause, Timestamp)>,
+}
 
 /// What Redis is still to be told.
 #[derive(Default)]
@@ -23,7 +32,7 @@ pub(super) struct Debts {
     /// Entries that the destination does not want.
     pub(super) unwanted: Vec<String>,
     /// Entries that nobody will ever take.
-    pub(super) dead: Vec<(String, Bytes, Code)>,
+    pub(super) dead: Vec<Letter>,
 }
 
 /// Redis is being told; with what it has not taken.
@@ -57,8 +66,8 @@ impl Debts {
             tally.skipped(page);
             self.unwanted.drain(..page);
         }
-        while let Some((id, event, code)) = self.dead.last() {
-            group.bury(&[Dead { id, event }], code.as_str()).await?;
+        while let Some(Letter { id, event, code, loss }) = self.dead.last() {
+            group.bury(&[Dead { id, event, loss: *loss }], code.as_str()).await?;
             self.dead.pop();
         }
         Ok(())
@@ -103,26 +112,25 @@ impl Worker {
     pub(super) fn bury(&mut self, batch: Batch, code: &Code, cause: DroppedCause) {
         self.memory.release(batch.held());
         for Item { id, event, shaped, of_losses } in batch.items {
-            // The loss of an event that tells of losses is told by the metric alone: to tell it by another event, which is
-            // lost in turn, would never end.
-            if !of_losses {
-                self.count_dead(cause, shaped.time.timestamp());
-            }
-            self.debts.dead.push((id, event, code.clone()));
+            self.tally.dropped(cause, 1);
+            // To tell the loss of an event that tells of losses by another one, which is lost in turn, would never end.
+            let loss = (!of_losses).then(|| (cause, shaped.time.timestamp()));
+            self.debts.dead.push(Letter { id, event, code: code.clone(), loss });
         }
     }
 
-    /// Counts one that nobody will take, by its time.
-    pub(super) fn count_dead(&self, cause: DroppedCause, at: Timestamp) {
-        self.tally.lost(Loss { cause, count: 1, from: at, to: at });
+    /// Nobody can shape this; its bytes are kept.
+    pub(super) fn bury_unreadable(&mut self, id: String, event: Bytes, at: Timestamp) {
+        self.tally.dropped(DroppedCause::Rejected, 1);
+        let loss = Some((DroppedCause::Rejected, at));
+        self.debts.dead.push(Letter { id, event, code: Code::fixed("unreadable-event"), loss });
     }
 
     /// Counts what went before it was read.
-    pub(super) fn lost(&self, lost: Option<Lost>) {
-        if let Some(Lost { count, from, to }) = lost {
+    pub(super) fn lost(&self, count: u64) {
+        if count > 0 {
             tracing::error!(count, "events were trimmed before they could be delivered");
-            let to = to.unwrap_or_else(Timestamp::now);
-            self.tally.lost(Loss { cause: DroppedCause::Trimmed, count, from, to });
+            self.tally.dropped(DroppedCause::Trimmed, count);
         }
     }
 
@@ -130,8 +138,7 @@ impl Worker {
     pub(super) fn possibly_lost(&self, count: u64) {
         if count > 0 {
             tracing::error!(count, "events were trimmed before they were acknowledged");
-            let now = Timestamp::now();
-            self.tally.lost(Loss { cause: DroppedCause::TrimmedPending, count, from: now, to: now });
+            self.tally.dropped(DroppedCause::TrimmedPending, count);
         }
     }
 }

@@ -36,7 +36,7 @@ impl Default for Delivery {
             timeout: Duration::from_secs(10),
             max_retry_interval: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
-            memory: 4 << 20,
+            memory: 12 << 20,
             rate_limit: None,
         }
     }

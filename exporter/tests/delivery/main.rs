@@ -32,11 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Adds events, each with an id of its own; gives the ids.
 fn add(server: &Server, numbers: std::ops::Range<u64>) -> BTreeSet<String> {
-    add_padded(server, numbers, 0)
+    add_changed(server, numbers, |_| {})
 }
 
-/// The same with events that are larger by so many bytes, in a key of a later version.
-fn add_padded(server: &Server, numbers: std::ops::Range<u64>, bytes: usize) -> BTreeSet<String> {
+/// The same with events that differ.
+fn add_changed(
+    server: &Server,
+    numbers: std::ops::Range<u64>,
+    change: impl Fn(&mut serde_json::Value),
+) -> BTreeSet<String> {
     let mut connection = server.connect();
     let mut ids = BTreeSet::new();
     for chunk in numbers.collect::<Vec<_>>().chunks(500) {
@@ -45,8 +49,8 @@ fn add_padded(server: &Server, numbers: std::ops::Range<u64>, bytes: usize) -> B
             let id = ulid::Ulid::from_parts(1_795_233_600_000, u128::from(*number)).to_string();
             let mut event: serde_json::Value = serde_json::from_str(SAMPLE).unwrap();
             event["event_id"] = id.clone().into();
-            event["padding"] = "x".repeat(bytes).into();
-            event["timestamp"] = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into();
+            event["timestamp"] = text(Timestamp::now()).into();
+            change(&mut event);
             pipe.cmd("XADD").arg(KEY).arg(&["*", "event"]).arg(event.to_string()).ignore();
             ids.insert(id);
         }
@@ -55,12 +59,21 @@ fn add_padded(server: &Server, numbers: std::ops::Range<u64>, bytes: usize) -> B
     ids
 }
 
+fn text(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
 async fn stream(server: &Server) -> Stream {
     let settings = Settings { url: server.url().into(), password: None, ca_pem: None };
     Stream::connect(&settings, Arc::new(Keys::new("pool-uid"))).await.unwrap()
 }
 
 fn webhook(url: &str) -> Arc<dyn Platform> {
+    webhook_for_events_of(url, None)
+}
+
+/// One that takes no older events.
+fn webhook_for_events_of(url: &str, max_give_up_after: Option<Duration>) -> Arc<dyn Platform> {
     let spec: webhook::config::Spec = serde_json::from_value(serde_json::json!({ "url": url })).unwrap();
     let policy = Policy::LOOPBACK_TOO;
     let config = webhook::config::Config::new(spec, policy).unwrap();
@@ -73,7 +86,7 @@ fn webhook(url: &str) -> Arc<dyn Platform> {
         outcome: webhook::answer::outcome,
         limits: webhook::request::LIMITS,
         assurance: Assurance::Accepted,
-        max_give_up_after: None,
+        max_give_up_after,
         sender: Sender::new(&tls, None, policy).unwrap(),
     })
 }
@@ -102,7 +115,10 @@ impl Running {
     async fn start(server: &Server, consumer: &str, url: &str, router: Arc<Router>, delivery: Delivery) -> Self {
         let mut group = stream(server).await.group(SOC, consumer);
         group.open(Timestamp::now()).await.unwrap();
-        let worker = Worker::new(group, webhook(url), router, delivery);
+        Self::with(Worker::new(group, webhook(url), router, delivery))
+    }
+
+    fn with(worker: Worker) -> Self {
         let (condition, stop) = (worker.condition(), CancellationToken::new());
         let task = tokio::spawn(worker.run(stop.clone()));
         Self { condition, stop, task }
@@ -300,6 +316,32 @@ async fn an_event_that_is_too_old_is_not_tried_for_ever() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_too_old_for_the_platform_is_not_sent_however_long_it_might_be_tried() {
+    let server = Server::running(&[]);
+    let receiver = Receiver::start(|_, _| Answer::status(503)).await;
+    let mut group = stream(&server).await.group(SOC, "a");
+    group.open(Timestamp::now()).await.unwrap();
+    let platform = webhook_for_events_of(&receiver.url, Some(Duration::from_secs(3)));
+    let running = Running::with(Worker::new(group, platform, everything(), quick()));
+    // One that was never tried, and one that was until then.
+    let hour_ago = text(Timestamp::now() - Duration::from_secs(3_600));
+    let old = add_changed(&server, 0..10, |event| event["timestamp"] = hour_ago.clone().into());
+    let young = add(&server, 10..20);
+    let state = drained(&server).await;
+    assert_eq!((state.delivered, state.dropped), (0, 20));
+    assert_eq!((receiver.ids().is_disjoint(&old), receiver.ids()), (true, young));
+    let dead = Keys::new("pool-uid").dead(SOC);
+    let letters: Vec<(String, std::collections::HashMap<String, String>)> =
+        server.command(&["XRANGE", &dead, "-", "+"]);
+    assert!(letters.iter().all(|(_, fields)| fields["code"] == "too-old"), "{letters:?}");
+    receiver.answer_with(|_, _| Answer::status(200));
+    let now = add(&server, 20..30);
+    state_when(&server, "what is young enough is taken", |state| state.delivered == 10).await;
+    assert_eq!(receiver.accepted_ids(), now);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_redis_that_goes_and_comes_back_empty_is_read_on() {
     let mut server = Server::running(&[]);
     let receiver = Receiver::start(|_, _| Answer::status(200)).await;
@@ -323,7 +365,8 @@ async fn what_is_taken_over_is_read_as_there_is_memory_for_it() {
     let receiver = Receiver::start(|_, _| Answer::status(503)).await;
     let mut group = stream(&server).await.group(SOC, "a");
     group.open(Timestamp::now()).await.unwrap();
-    let ids = add_padded(&server, 0..EVENTS, 12_000);
+    // Larger by a key of a later version.
+    let ids = add_changed(&server, 0..EVENTS, |event| event["padding"] = "x".repeat(12_000).into());
     // It was read by one of the same name, whose lease has lapsed since.
     assert_eq!(group.read(1_000).await.unwrap().entries.len() as u64, EVENTS);
     server.command::<u64>(&["DEL", &Keys::new("pool-uid").lease(SOC, "a")]);

@@ -5,6 +5,7 @@
 mod group;
 mod hostile;
 mod hour;
+mod losses;
 mod orphans;
 mod patient;
 mod poison;

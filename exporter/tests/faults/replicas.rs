@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use exporter::stream::Keys;
 use serde_json::json;
 use testkit::redis_server::Server;
 
 use crate::group::{arrives, drained};
 use crate::receiver::{Answer, Receiver};
-use crate::support::{Exporter, add, hook, soc};
+use crate::support::{Exporter, POOL, add, eventually, hook, soc, stream};
 
 #[tokio::test]
 async fn two_replicas_that_are_killed_again_and_again_lose_nothing() {
@@ -35,4 +36,58 @@ async fn two_replicas_that_are_killed_again_and_again_lose_nothing() {
     assert_eq!(receiver.accepted_ids(), ids);
     // Whoever sent an event twice: it is counted once.
     replicas[1].becomes("soc/one", "delivered", json!(8_000)).await;
+}
+
+#[tokio::test]
+async fn what_a_replica_said_of_a_destination_counts_no_longer_than_it_lives() {
+    let redis = Server::running(&[]);
+    let good = Receiver::start(|_, _| Answer::status(200)).await;
+    let bad = Receiver::start(|_, _| Answer::status(401)).await;
+    let a = Exporter::start(&redis, "a", soc(json!([hook("one", &good.url)]))).await;
+    a.becomes("soc/one", "backlog", json!(0)).await;
+    let mut ids = add(&redis, 0..10);
+    a.becomes("soc/one", "state", json!("Delivering")).await;
+    let mut b = Exporter::start(&redis, "b", soc(json!([hook("one", &bad.url)]))).await;
+    // Until the second replica gets some.
+    let mut number = 10;
+    while a.destination("soc/one").await["state"] != "AuthRejected" {
+        ids.extend(add(&redis, number..number + 10));
+        number += 10;
+        assert!(number < 100_000, "the second replica gets nothing\n{}", b.log());
+    }
+    b.becomes("soc/one", "state", json!("AuthRejected")).await;
+
+    // As if it had been silent for half a minute. The first one has delivered all the time, so that it has no news.
+    b.kill();
+    assert_eq!(redis.command::<u64>(&["DEL", &Keys::new(POOL).lease("soc/one", "b")]), 1);
+    a.becomes("soc/one", "state", json!("Delivering")).await;
+    arrives(&good, &ids).await;
+    // Replicas that have sent nothing themselves learn it from the one that lives.
+    let c = Exporter::start(&redis, "c", soc(json!([hook("one", &good.url)]))).await;
+    eventually("it is told again", async || {
+        let author: Option<String> = redis.command(&["HGET", &Keys::new(POOL).state("soc/one"), "author"]);
+        author.as_deref() == Some("a")
+    })
+    .await;
+    c.becomes("soc/one", "state", json!("Delivering")).await;
+}
+
+#[tokio::test]
+async fn what_a_process_said_of_a_destination_ends_with_it_also_where_the_next_has_its_name() {
+    let redis = Server::running(&[]);
+    let receiver = Receiver::start(|_, _| Answer::status(401)).await;
+    let mut exporter = Exporter::start(&redis, "a", soc(json!([hook("one", &receiver.url)]))).await;
+    exporter.becomes("soc/one", "backlog", json!(0)).await;
+    add(&redis, 0..10);
+    exporter.becomes("soc/one", "state", json!("AuthRejected")).await;
+    exporter.kill();
+    // As if another replica had delivered them.
+    let script = "for _, one in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100)) do
+          redis.call('XACK', KEYS[1], ARGV[1], one[1])
+        end";
+    redis.command::<redis::Value>(&["EVAL", script, "1", &stream(), "soc/one"]);
+    exporter.run();
+    exporter.ready().await;
+    let told = exporter.becomes("soc/one", "state", json!("Idle")).await;
+    assert_eq!((&told["backlog"], &told["lastErrorCode"]), (&json!(0), &json!(null)));
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use exporter::stream::{Dead, Entry, Group, Keys, Opened, Settings, Stream, StreamError};
+use events::DroppedCause;
+use exporter::stream::{Dead, Entry, Group, Keys, Loss, Opened, Settings, Stream, StreamError};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -42,6 +43,11 @@ fn ids(entries: &[Entry]) -> Vec<&str> {
 
 fn numbers(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| std::str::from_utf8(&entry.event).unwrap().parse().unwrap()).collect()
+}
+
+/// One that a platform does not take, of that time.
+fn refused(entry: &Entry, at: Timestamp) -> Dead<'_> {
+    Dead { id: &entry.id, event: &entry.event, loss: Some((DroppedCause::Rejected, at)) }
 }
 
 /// The lease of a consumer lapses: as if it had been silent for 30 s.
@@ -89,7 +95,7 @@ async fn a_group_that_redis_lost_begins_at_what_is_left() {
     assert_eq!(one.open(now()).await.unwrap(), Opened::Again);
     add(&server, 9..10);
     let read = one.read(10).await.unwrap();
-    assert_eq!((numbers(&read.entries), read.lost), (vec![9], None));
+    assert_eq!((numbers(&read.entries), read.lost), (vec![9], 0));
 }
 
 #[tokio::test]
@@ -136,7 +142,7 @@ async fn dead_letters_are_kept_with_their_code_and_acknowledged_at_once() {
     let mut one = group(&server, "one").await;
     add(&server, 0..3);
     let entries = one.read(10).await.unwrap().entries;
-    let dead: Vec<Dead<'_>> = entries[..2].iter().map(|entry| Dead { id: &entry.id, event: &entry.event }).collect();
+    let dead: Vec<Dead<'_>> = entries[..2].iter().map(|entry| refused(entry, now())).collect();
     assert_eq!(one.bury(&dead, "hec-6").await.unwrap(), 2);
     assert_eq!(one.bury(&dead, "hec-6").await.unwrap(), 0, "a repeat buries nothing twice");
     assert_eq!(one.skipped(&[&entries[2].id]).await.unwrap(), 1);
@@ -149,6 +155,38 @@ async fn dead_letters_are_kept_with_their_code_and_acknowledged_at_once() {
     assert!(!stream.remove_unnamed(SOC, Duration::ZERO).await.unwrap(), "nobody knows how long nobody has named it");
     assert!(stream.remove_unnamed(SOC, Duration::ZERO).await.unwrap());
     assert_eq!(server.command::<Vec<String>>(&["KEYS", "audit:{pool-uid}:[dns]*"]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_loss_is_told_once_whoever_tells_it_and_what_comes_meanwhile_is_told_later() {
+    let server = Server::running(&[]);
+    let mut one = group(&server, "one").await;
+    let (mut here, mut there) = (stream(&server).await, stream(&server).await);
+    add(&server, 0..6);
+    let entries = one.read(10).await.unwrap().entries;
+    let second = |seconds: i64| Timestamp::from_second(1_795_233_600 + seconds).unwrap();
+    let loss =
+        |told, total, from, to| Loss { cause: DroppedCause::Rejected, told, total, from: second(from), to: second(to) };
+    one.bury(&[refused(&entries[0], second(7)), refused(&entries[1], second(3))], "hec-6").await.unwrap();
+    let quiet = Dead { loss: None, ..refused(&entries[2], second(1)) };
+    one.bury(&[quiet], "hec-6").await.unwrap();
+    let known = here.untold(SOC).await.unwrap();
+    assert_eq!(known, [loss(0, 2, 3, 7)]);
+
+    // Another one is lost before they are told, and both replicas tell.
+    one.bury(&[refused(&entries[3], second(9))], "hec-6").await.unwrap();
+    assert!(here.tell(SOC, &known[0], b"first").await.unwrap());
+    assert!(!there.tell(SOC, &known[0], b"first").await.unwrap());
+    assert!(!here.tell(SOC, &known[0], b"first").await.unwrap(), "an answer was lost");
+    let rest = there.untold(SOC).await.unwrap();
+    assert_eq!(rest, [loss(2, 3, 3, 9)]);
+    assert!(there.tell(SOC, &rest[0], b"second").await.unwrap());
+    assert_eq!(here.untold(SOC).await.unwrap(), []);
+    one.bury(&[refused(&entries[4], second(20))], "hec-6").await.unwrap();
+    assert_eq!(here.untold(SOC).await.unwrap(), [loss(3, 4, 20, 20)]);
+    assert_eq!(server.command::<u64>(&["XLEN", KEY]), 8);
+    let state = here.state(SOC).await.unwrap();
+    assert_eq!((state.dropped, state.dead), (5, 5));
 }
 
 #[tokio::test]
@@ -171,7 +209,7 @@ async fn a_trim_takes_only_what_everybody_has_and_nobody_wants_to_keep() {
     assert_eq!(trim(later).await, 3, "what is pending stays");
     assert_eq!(server.command::<u64>(&["XLEN", KEY]), 7);
     // Nothing was lost by it.
-    assert!(archive.read(10).await.unwrap().lost.is_none() && soc.read(10).await.unwrap().lost.is_none());
+    assert_eq!((archive.read(10).await.unwrap().lost, soc.read(10).await.unwrap().lost), (0, 0));
 }
 
 #[tokio::test]
@@ -249,7 +287,7 @@ async fn play(server: &Server, steps: &[Step]) -> Result<(), TestCaseError> {
             }
             Step::Read(who, count) => {
                 let read = groups[who].read(count).await.unwrap();
-                lost += read.lost.map_or(0, |lost| lost.count);
+                lost += read.lost;
                 held[who].extend(read.entries);
                 let claimed = groups[who].claim(count).await.unwrap();
                 possibly_lost += claimed.possibly_lost;
@@ -276,5 +314,9 @@ async fn play(server: &Server, steps: &[Step]) -> Result<(), TestCaseError> {
     prop_assert_eq!(accounted, added, "{} delivered, {} lost, {} possibly lost", delivered.len(), lost, possibly_lost);
     let state = stream(server).await.state(SOC).await.unwrap();
     prop_assert_eq!((state.lost, state.possibly_lost, state.backlog), (lost, possibly_lost, Some(0)));
+    // And is there to be told.
+    let untold = stream(server).await.untold(SOC).await.unwrap();
+    let of = |cause| untold.iter().filter(|loss| loss.cause == cause).map(|loss| loss.total).sum::<u64>();
+    prop_assert_eq!((of(DroppedCause::Trimmed), of(DroppedCause::TrimmedPending)), (lost, possibly_lost));
     Ok(())
 }

@@ -19,4 +19,5 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   end
 end
 count(KEYS[2], 'possibly_lost', gone)
+lose(KEYS[2], 'trimmed_pending', gone, now_ms(), now_ms())
 return {gone, own, taken}

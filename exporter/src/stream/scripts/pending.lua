@@ -10,5 +10,6 @@ end
 if #gone > 0 then
   redis.call('XACK', KEYS[1], ARGV[1], unpack(gone))
   count(KEYS[3], 'possibly_lost', #gone)
+  lose(KEYS[3], 'trimmed_pending', #gone, now_ms(), now_ms())
 end
 return {#gone, last, found}

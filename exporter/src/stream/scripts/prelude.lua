@@ -34,6 +34,15 @@ local function count(key, name, by)
   if by > 0 then redis.pcall('HINCRBY', key, name, by) end
 end
 
+-- Counts what a destination will not get, and from when to when that was, for whoever tells it: see tell.lua.
+local function lose(state, cause, by, from, to)
+  if by == 0 then return end
+  count(state, 'loss:' .. cause, by)
+  local first, last = redis.call('HGET', state, 'loss_from:' .. cause), redis.call('HGET', state, 'loss_to:' .. cause)
+  if not first or tonumber(from) < tonumber(first) then redis.pcall('HSET', state, 'loss_from:' .. cause, from) end
+  if not last or tonumber(to) > tonumber(last) then redis.pcall('HSET', state, 'loss_to:' .. cause, to) end
+end
+
 -- Made once and then prolonged, which needs no memory.
 local function hold(lease, milliseconds)
   if redis.call('PEXPIRE', lease, milliseconds) == 0 then redis.call('SET', lease, '1', 'PX', milliseconds) end

@@ -1,0 +1,2 @@
+-- KEYS: state.
+return redis.call('HGETALL', KEYS[1])
