@@ -352,3 +352,64 @@ fn an_export_that_does_not_fit_its_schema_keeps_its_backlog_its_tests_and_its_ex
     ensure!(tests == 1, "the test was sent {tests} times");
     Ok(())
 }
+
+#[test]
+fn an_export_by_labels_serves_every_pool_and_names_the_one_without_an_exporter() -> Result<()> {
+    let ns = Namespace::new("e2e-siem-labels")?;
+    let receiver = Receiver::start()?;
+    service(&ns)?;
+    let labelled = |name: &str| {
+        pool(name).replace(&format!("{{name: {name}}}"), &format!("{{name: {name}, labels: {{team: a}}}}"))
+    };
+    // One that was paused before it got an exporter, and one with two.
+    let paused = labelled("paused").replace("spec:\n", "spec:\n  paused: true\n");
+    let twice = labelled("prod") + "  exporter: {replicas: 2}\n";
+    ns.apply(&(paused + "---\n" + &twice + &workload("tickets", "prod")))?;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
+        "labels": {"aigateway.dev/siem-export": "true"},
+        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"secret": SECRET}});
+    ns.apply(&secret.to_string())?;
+    let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
+    soc["spec"]["poolRef"].take();
+    soc["spec"]["poolSelector"] = json!({"matchLabels": {"team": "a"}});
+    soc["spec"]["test"] = json!({"id": "first", "destinations": ["hook"]});
+    ns.apply(&soc.to_string())?;
+    ns.active("prod", 120)?;
+    ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
+    let named = |condition: &Value| {
+        let message = condition["message"].as_str().unwrap_or_default();
+        ensure!(message.contains("Pool paused has no exporter"), "{message}");
+        Ok(())
+    };
+    named(&ns.condition("siemexport", "soc", ("Programmed", "False", "ExporterNotReady"), 60)?)?;
+    named(&ns.condition("siemexport", "soc", ("Delivering", "False", "ExporterNotReady"), 60)?)?;
+
+    // The other one delivers, and counts, and was tested.
+    call(&ns, "prod", "tickets__echo", r#"{"text":"in prod"}"#, None)?;
+    receiver.waits_for("the call", |events| calls_of(events, "echo") == 1)?;
+    eventually("the test is reported", EFFECT, || {
+        let last = destination(&ns, "soc", "hook")?["lastTest"].clone();
+        let says = last["message"].as_str().unwrap_or_default();
+        ensure!(last["result"] == "Delivered" && says.contains("paused"), "{last}");
+        Ok(())
+    })?;
+
+    // It gets one, and the export is in order.
+    ns.patch("pool", "paused", &json!({"spec": {"paused": false}}))?;
+    ns.condition("siemexport", "soc", ("Programmed", "True", ""), 120)?;
+    let seen = becomes(&ns, "soc", "hook", "Delivering")?;
+    ensure!(seen["dropped"] == 0 && seen["possiblyLost"] == 0, "{seen}");
+
+    // Without its label it is no longer served, and the other one is as it was.
+    ns.kubectl(&["label", "pool", "paused", "team-"])?;
+    eventually("its exporter goes", EFFECT, || {
+        let left = ns.kubectl(&["get", "deployments", "-o", "name"])?;
+        ensure!(!left.contains("paused-exporter") && left.contains("prod-exporter"), "{left}");
+        Ok(())
+    })?;
+    call(&ns, "prod", "tickets__add", r#"{"a":2,"b":3}"#, None)?;
+    receiver.waits_for("the call after", |events| calls_of(events, "add") == 1)?;
+    let ids = receiver.events()?.iter().filter(|event| event["test.id"] == "first").count();
+    ensure!(ids == 1, "the test was sent {ids} times");
+    Ok(())
+}

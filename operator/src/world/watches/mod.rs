@@ -18,6 +18,7 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::material::Source;
@@ -39,9 +40,10 @@ pub fn run(
     exports: Writer<DeserializeGuard<SiemExport>>,
     tasks: &mut JoinSet<()>,
 ) {
-    tasks.spawn(watch_pools(scope.clone(), pools));
+    let (listed, pools_listed) = watch::channel(false);
+    tasks.spawn(watch_pools(scope.clone(), pools, listed));
     tasks.spawn(watch_servers(scope.clone(), servers));
-    tasks.spawn(watch_exports(scope.clone(), exports));
+    tasks.spawn(watch_exports(scope.clone(), exports, pools_listed));
     for kind in Kind::ALL {
         tasks.spawn(watch_children(scope.clone(), kind));
     }

@@ -11,13 +11,18 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use tokio::sync::watch;
 
 use super::{api, config, events};
 use crate::audit::PoolId;
 use crate::audit::resource::Change;
 use crate::world::Scope;
 
-pub(super) async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<Pool>>) {
+pub(super) async fn watch_pools(
+    scope: Arc<Scope>,
+    mut writer: Writer<DeserializeGuard<Pool>>,
+    are_listed: watch::Sender<bool>,
+) {
     let mut events = Box::pin(events(&scope, "Pool", api(&scope), config()));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
@@ -52,6 +57,7 @@ pub(super) async fn watch_pools(scope: Arc<Scope>, mut writer: Writer<Deserializ
             Event::InitDone => {
                 // A list tells nothing of what was deleted while nobody watched.
                 missing(&scope.pools, std::mem::take(&mut listed)).iter().for_each(|pool| gone(pool));
+                are_listed.send_replace(true);
                 for pool in scope.pools.state() {
                     scope.wake.pool(&pool.namespace().unwrap_or_default(), &pool.name_any());
                     scope.trail.appeared(&id_of(&pool));
@@ -155,10 +161,14 @@ pub(super) async fn watch_servers(scope: Arc<Scope>, mut writer: Writer<Deserial
     }
 }
 
-pub(super) async fn watch_exports(scope: Arc<Scope>, mut writer: Writer<DeserializeGuard<SiemExport>>) {
+pub(super) async fn watch_exports(
+    scope: Arc<Scope>,
+    mut writer: Writer<DeserializeGuard<SiemExport>>,
+    mut pools_listed: watch::Receiver<bool>,
+) {
     // What changed while the operator was away belongs into the trails of pools that are selected by their labels. The
-    // store is gone only at the end.
-    let _ = scope.pools.wait_until_ready().await;
+    // store itself wakes only whoever asked last, and the other watch is gone only at the end.
+    let _ = pools_listed.wait_for(|listed| *listed).await;
     let mut events = Box::pin(events(&scope, "SiemExport", api(&scope), config()));
     let mut listed = Vec::new();
     while let Some(event) = events.next().await {
