@@ -15,6 +15,7 @@ mod count;
 mod drain;
 mod eras;
 mod faults;
+mod flood;
 mod interop;
 mod lists;
 mod reload;
