@@ -19,6 +19,7 @@ mod flood;
 mod interop;
 mod lists;
 mod reload;
+mod room;
 mod sessions;
 mod streams;
 mod tls;
