@@ -77,9 +77,10 @@ impl DeliveriesDropped {
             }
             DroppedCause::Rejected => "Events were refused by a destination for good, and are dead letters.",
             DroppedCause::Expired => "Events were too old to be sent to a destination again, and are dead letters.",
-            DroppedCause::QueueFull | DroppedCause::RedisUnavailable | DroppedCause::RedisFull => {
-                "Events did not reach a destination."
-            }
+            DroppedCause::QueueFull
+            | DroppedCause::RedisUnavailable
+            | DroppedCause::RedisFull
+            | DroppedCause::RedisLost => "Events did not reach a destination.",
         })
     }
 

@@ -146,9 +146,12 @@ pub enum Dropped {
     Operational,
     /// Refusals of strangers.
     Refusals,
+    /// Of which kind is not known any more.
+    Any,
 }
 
-/// `events_dropped`: events of this component were lost.
+/// `events_dropped`: events of this component were lost. The times of what Redis lost are those at which it
+/// had taken them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventsDropped {
     /// What they were.
@@ -165,8 +168,10 @@ pub struct EventsDropped {
 
 impl EventsDropped {
     pub(crate) const fn message(&self) -> Message {
-        use Dropped::{Calls, Operational, Refusals};
-        use DroppedCause::{Expired, QueueFull, RedisFull, RedisUnavailable, Rejected, Trimmed, TrimmedPending};
+        use Dropped::{Any, Calls, Operational, Refusals};
+        use DroppedCause::{
+            Expired, QueueFull, RedisFull, RedisLost, RedisUnavailable, Rejected, Trimmed, TrimmedPending,
+        };
         Message::template(match (self.what, self.cause) {
             (Calls, QueueFull) => "Audit events of tool calls were lost: they came faster than Redis took them.",
             (Calls, RedisUnavailable) => "Audit events of tool calls were lost: Redis took no events for too long.",
@@ -177,8 +182,11 @@ impl EventsDropped {
             (Refusals, QueueFull) => "Events of refused requests were lost: events came faster than Redis took them.",
             (Refusals, RedisUnavailable) => "Events of refused requests were lost: Redis took no events for too long.",
             (Refusals, RedisFull) => "Events of refused requests were lost: events may use no more of Redis's memory.",
+            (_, RedisLost) => {
+                "Audit events were lost: Redis had taken them and came back without them. Some may have been delivered before."
+            }
             // Those that are in the stream are the exporter's.
-            (_, Trimmed | TrimmedPending | Rejected | Expired) => "Audit events were lost.",
+            (Any, _) | (_, Trimmed | TrimmedPending | Rejected | Expired) => "Audit events were lost.",
         })
     }
 

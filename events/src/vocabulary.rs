@@ -158,6 +158,9 @@ vocabulary! {
         RedisUnavailable = "redis_unavailable",
         /// The audit trail may use no more of Redis's memory.
         RedisFull = "redis_full",
+        /// Redis had acknowledged them and came back without them, from an older copy of its data. Some of them
+        /// may have been delivered before.
+        RedisLost = "redis_lost",
         /// The stream had no room left, and they were its oldest.
         Trimmed = "trimmed",
         /// The same, after they were read and before the destination had acknowledged them.

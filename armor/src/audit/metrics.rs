@@ -51,12 +51,12 @@ impl AuditMetrics {
         registry.register("dropped", "Events lost, by what they were and why", self.dropped.clone());
         registry.register(
             "readded",
-            "Acknowledged events added again because Redis came back without them",
+            "Acknowledged events added again because Redis came back without them, or another Redis was set",
             self.readded.clone(),
         );
         registry.register("queue_length", "Events waiting for Redis", self.queue_length.clone());
         registry.register("redis_up", "1 while Redis takes events", self.redis_up.clone());
-        registry.register("write_seconds", "Time of one pipeline of up to 64 events", self.write_seconds.clone());
+        registry.register("write_seconds", "Time that Redis takes for up to 64 events", self.write_seconds.clone());
     }
 
     /// Events made so far, also those that were dropped later.
@@ -69,7 +69,8 @@ impl AuditMetrics {
     #[must_use]
     pub fn events_dropped(&self) -> u64 {
         let causes = events::DroppedCause::ALL.iter().map(|cause| cause.as_str()).chain([SHUTDOWN]);
-        causes.flat_map(|cause| Lane::ALL.map(|lane| self.dropped_of(lane, cause).get())).sum()
+        let by_lane = causes.flat_map(|cause| Lane::ALL.map(|lane| self.dropped_of(lane, cause).get()));
+        by_lane.sum::<u64>() + self.lost_by_redis().get()
     }
 
     /// Whether Redis takes events at the moment.
@@ -90,6 +91,12 @@ impl AuditMetrics {
 
     pub(super) fn dropped_of(&self, lane: Lane, cause: &'static str) -> Counter {
         self.dropped.get_or_create(&[("lane", lane.as_str()), ("cause", cause)]).clone()
+    }
+
+    /// Acknowledged events that Redis came back without; of which lanes they were is not known.
+    pub(super) fn lost_by_redis(&self) -> Counter {
+        let cause = events::DroppedCause::RedisLost.as_str();
+        self.dropped.get_or_create(&[("lane", "any"), ("cause", cause)]).clone()
     }
 
     pub(super) fn count_readded(&self, count: usize) {

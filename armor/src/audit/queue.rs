@@ -69,6 +69,8 @@ struct State {
     obstacle: DroppedCause,
     /// What has not been announced yet, by lane and cause.
     losses: [[Option<EventsDropped>; DroppedCause::ALL.len()]; Lane::ALL.len()],
+    /// What Redis had acknowledged and lost; of which lanes is not known.
+    lost_by_redis: Option<EventsDropped>,
     closed: bool,
 }
 
@@ -81,6 +83,7 @@ impl Queue {
                 seq: 1,
                 obstacle: DroppedCause::RedisUnavailable,
                 losses: Default::default(),
+                lost_by_redis: None,
                 closed: false,
             }),
             ready: Notify::new(),
@@ -167,7 +170,9 @@ impl Queue {
     /// Takes what was lost since the last announcement, as the events that announce it.
     pub(super) fn take_losses(&self, now: Moment) -> Vec<Event> {
         let mut state = self.lock();
-        let losses: Vec<EventsDropped> = state.losses.iter_mut().flatten().filter_map(Option::take).collect();
+        let State { losses, lost_by_redis, .. } = &mut *state;
+        let losses: Vec<EventsDropped> =
+            losses.iter_mut().flatten().chain([lost_by_redis]).filter_map(Option::take).collect();
         losses
             .into_iter()
             .map(|loss| {
@@ -182,6 +187,17 @@ impl Queue {
                 }
             })
             .collect()
+    }
+
+    /// Counts acknowledged events that Redis came back without, and that nobody has any more.
+    pub(super) fn count_lost_by_redis(&self, count: u64, from: Moment, to: Moment) {
+        self.metrics.lost_by_redis().inc_by(count);
+        let lost = EventsDropped { what: Dropped::Any, count: 0, from, to, cause: DroppedCause::RedisLost };
+        let mut state = self.lock();
+        let loss = state.lost_by_redis.get_or_insert(lost);
+        loss.count += count;
+        loss.from = loss.from.min(from);
+        loss.to = loss.to.max(to);
     }
 
     /// Says why the queue fills, if it should fill from now on.
@@ -314,6 +330,20 @@ mod tests {
         let numbers: Vec<u64> = queue.take(CAPACITY).iter().map(|(_, e)| e.seq).collect();
         assert_eq!(numbers.first(), Some(&4));
         assert_eq!(numbers.last(), Some(&(CAPACITY as u64 + 3)));
+    }
+
+    #[test]
+    fn what_redis_lost_is_announced_once_and_together() {
+        let queue = queue();
+        let at = |ms| Moment::new(jiff::Timestamp::from_millisecond(ms).unwrap());
+        queue.count_lost_by_redis(7, at(20), at(30));
+        queue.count_lost_by_redis(3, at(10), at(25));
+        assert_eq!(queue.metrics.events_dropped(), 10);
+        let [event] = &queue.take_losses(at(40))[..] else { panic!("one announcement is enough") };
+        let Body::EventsDropped(loss) = &event.body else { panic!("{:?}", event.body) };
+        assert_eq!((loss.what, loss.cause, loss.count), (Dropped::Any, DroppedCause::RedisLost, 10));
+        assert_eq!((loss.from, loss.to), (at(10), at(30)));
+        assert!(queue.take_losses(at(40)).is_empty());
     }
 
     #[test]

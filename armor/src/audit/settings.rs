@@ -70,6 +70,16 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether both lead to one stream, as far as their addresses tell; a credential is no part of that.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        let (one, two) = (self.client.get_connection_info(), other.client.get_connection_info());
+        self.stream == other.stream
+            && one.addr() == two.addr()
+            && one.redis_settings().db() == two.redis_settings().db()
+    }
+}
+
 impl PartialEq for Target {
     fn eq(&self, other: &Self) -> bool {
         self.stream == other.stream

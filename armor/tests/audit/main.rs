@@ -3,6 +3,7 @@
 
 mod calls;
 mod flood;
+mod less;
 mod outage;
 mod room;
 mod trail;

@@ -113,6 +113,24 @@ async fn nothing_is_added_to_a_redis_that_is_nearly_full() {
 }
 
 #[tokio::test]
+async fn events_that_redis_itself_refuses_wait_and_are_added_once() {
+    // Some services forbid INFO; Armor can not know when to stop then.
+    let server =
+        Server::running(&["--maxmemory", "10mb", "--maxmemory-policy", "noeviction", "--rename-command", "INFO", ""]);
+    let () = server.command(&["SETRANGE", "session", "6000000", "x"]);
+    let trail = Trail::to(&server);
+    trail.calls(0, 8_000);
+    eventually("Redis is full", || length(&server) > 0 && !trail.audit.metrics().redis_is_up()).await;
+    assert!(length(&server) < 8_000);
+    let () = server.command(&["DEL", "session"]);
+    eventually("the others are there", || length(&server) >= 8_000).await;
+    let metrics = trail.audit.metrics().clone();
+    trail.stop().await;
+    assert_eq!(request_ids(&records(&server)), expected_ids(8_000));
+    assert_eq!((metrics.events_dropped(), metrics.events_readded()), (0, 0));
+}
+
+#[tokio::test]
 async fn redis_is_reached_by_tls_with_a_private_authority_and_only_with_it() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut params = CertificateParams::new(Vec::new()).unwrap();

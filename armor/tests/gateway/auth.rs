@@ -10,11 +10,13 @@ use crate::harness::http;
 use crate::harness::mcp::{Legacy, Modern};
 use crate::harness::redis::Redis;
 
-fn entry(id: &str, key: &str, user: &str, more: &str) -> String {
+/// A key in the file of keys.
+pub fn entry(id: &str, key: &str, user: &str, more: &str) -> String {
     format!("- {{id: {id}, hash: 'sha256:{}', user: {user}{more}}}\n", hex::encode(Sha256::digest(key)))
 }
 
-fn keyed(config: Config, keys: &str) -> Config {
+/// The same with these keys.
+pub fn keyed(config: Config, keys: &str) -> Config {
     let mut config = config.secret("api-keys.yaml", keys);
     config.yaml["auth"] = json!({"apiKeysFile": "api-keys.yaml"});
     config

@@ -1,28 +1,34 @@
 //! The conversation with Redis.
 //!
 //! Promises: every call has a timeout of its own, because the client's does not cover everything (a
-//! connection that was accepted and never answered). Must never retry: whether a lost answer means a
-//! lost entry is for the caller to find out.
+//! connection that was accepted and never answered). A batch is added and counted in one step of Redis,
+//! and only if Redis's count is what the caller believes. Must never retry: whether a lost answer means a
+//! lost batch is for the caller to find out.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::MultiplexedConnection};
-use serde::Deserialize;
+use redis::{
+    AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, aio::MultiplexedConnection,
+};
 use tokio::time::timeout;
-use ulid::Ulid;
 
 use super::{super::settings::Target, Entry};
 
 /// For a connection and its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// For one command or pipeline.
+/// For one command or script.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-/// Entries of one page of [`Link::page`]; at 16 KiB each that is 8 MiB.
-const PAGE: usize = 500;
-/// How long the stream outlives its last write.
-const STREAM_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The field of a stream entry that holds the JSON.
-const FIELD: &str = "event";
+/// How long the stream outlives its last write, and a count of entries too.
+pub(super) const STREAM_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The field of a count.
+const COUNT_FIELD: &str = "added";
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 
 /// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +37,39 @@ pub(super) enum LinkError {
     Timeout(&'static str),
     #[error("{step}: {source}")]
     Redis { step: &'static str, source: RedisError },
+    #[error("adding events: Redis refuses with {0}")]
+    Refused(Refusal),
+}
+
+/// The code with which Redis refused an entry, such as `OOM`; never its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal(String);
+
+impl Refusal {
+    /// From the error's text; none of an empty one.
+    fn parse(text: &str) -> Option<Self> {
+        let code = text.trim_start_matches('-').split(' ').next().filter(|code| !code.is_empty())?;
+        let is_code = code.len() <= 32 && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        Some(Self(if is_code { code } else { "ERR" }.to_owned()))
+    }
+
+    /// Whether Redis has no memory left.
+    pub(super) fn is_full(&self) -> bool {
+        self.0 == "OOM"
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// The id of a stream entry: milliseconds of Redis's clock, and a number within them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StreamId {
-    ms: u64,
-    number: u64,
-}
-
-impl fmt::Display for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.number)
-    }
+    pub(super) ms: u64,
+    pub(super) number: u64,
 }
 
 impl FromStr for StreamId {
@@ -80,10 +106,18 @@ impl Memory {
     }
 }
 
-/// An entry that is in the stream.
-pub(super) struct Found {
-    pub(super) at: StreamId,
-    pub(super) event_id: Option<Ulid>,
+/// What became of a batch.
+pub(super) struct Appended {
+    /// What Redis had counted before. If that is not what was expected, nothing was added.
+    pub(super) counted: u64,
+    /// How many were added: the first ones of the batch.
+    pub(super) added: usize,
+    /// Entries whose ids follow each other: the first id, and how many entries of the batch come before it.
+    pub(super) runs: Vec<(StreamId, u64)>,
+    /// The stream's oldest entry.
+    pub(super) oldest: StreamId,
+    /// Why the next one was not added.
+    pub(super) refusal: Option<Refusal>,
 }
 
 pub(super) struct Link {
@@ -91,8 +125,8 @@ pub(super) struct Link {
     target: Arc<Target>,
 }
 
-/// A stream entry as Redis gives it: id and fields.
-type RawEntry = (String, Vec<(String, Vec<u8>)>);
+/// What the script answers; see there.
+type RawAppended = (u64, usize, Vec<(String, u64)>, String, String);
 
 impl Link {
     pub(super) async fn connect(target: Arc<Target>) -> Result<Self, LinkError> {
@@ -104,63 +138,46 @@ impl Link {
         Ok(Self { connection, target })
     }
 
-    /// Adds entries in one pipeline. The outer error means that it is unknown which were added; the inner
-    /// ones are refusals of single entries.
+    /// Where this leads.
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Adds entries and counts them under `key`, if `expected` is what is counted there now. An error
+    /// means that it is unknown whether they were added.
     pub(super) async fn append<'a>(
         &mut self,
+        key: &str,
+        expected: u64,
         entries: impl Iterator<Item = &'a Entry>,
         mean_entry_bytes: f64,
         refresh_lifetime: bool,
-    ) -> Result<Vec<RedisResult<StreamId>>, LinkError> {
+    ) -> Result<Appended, LinkError> {
         let max_length = (self.target.stream_max_bytes as f64 / mean_entry_bytes).max(1.0) as u64;
-        let key = &self.target.stream;
-        let mut pipe = redis::pipe();
+        let mut call = APPEND.prepare_invoke();
+        call.key(&self.target.stream).key(key).arg(expected).arg(max_length);
+        call.arg(if refresh_lifetime { STREAM_LIFETIME.as_secs() } else { 0 });
         for entry in entries {
-            pipe.cmd("XADD").arg(key).arg(&["MAXLEN", "~"]).arg(max_length).arg("*").arg(FIELD).arg(&entry.json[..]);
+            call.arg(&entry.json[..]);
         }
-        if refresh_lifetime {
-            pipe.cmd("EXPIRE").arg(key).arg(STREAM_LIFETIME.as_secs()).ignore();
-        }
-        let replies: Vec<RedisResult<String>> =
-            bounded("adding events", pipe.ignore_errors().query_async(&mut self.connection)).await?;
-        Ok(replies
-            .into_iter()
-            // An id that cannot be read is no reason to add the entry twice.
-            .map(|reply| reply.map(|id| id.parse().unwrap_or_default()))
-            .collect())
+        let (counted, added, runs, oldest, refusal): RawAppended =
+            bounded("adding events", call.invoke_async(&mut self.connection)).await?;
+        // An id that cannot be read is no reason to add the entry twice.
+        let id = |text: String| text.parse().unwrap_or_default();
+        Ok(Appended {
+            counted,
+            added,
+            runs: runs.into_iter().map(|(first, before)| (id(first), before)).collect(),
+            oldest: id(oldest),
+            refusal: Refusal::parse(&refusal),
+        })
     }
 
-    /// The id of the newest entry, or 0-0.
-    pub(super) async fn newest(&mut self) -> Result<StreamId, LinkError> {
-        let mut command = redis::cmd("XREVRANGE");
-        command.arg(&self.target.stream).arg(&["+", "-", "COUNT", "1"]);
-        let entries: Vec<(String, redis::Value)> =
-            bounded("reading the stream's end", command.query_async(&mut self.connection)).await?;
-        Ok(entries.first().and_then(|(id, _)| id.parse().ok()).unwrap_or_default())
-    }
-
-    /// Up to 500 entries, from `start` on or after it.
-    pub(super) async fn page(&mut self, start: StreamId, exclusive: bool) -> Result<Vec<Found>, LinkError> {
-        #[derive(Deserialize)]
-        struct Identity {
-            event_id: Ulid,
-        }
-        let start = format!("{}{start}", if exclusive { "(" } else { "" });
-        let mut command = redis::cmd("XRANGE");
-        command.arg(&self.target.stream).arg(start).arg(&["+", "COUNT"]).arg(PAGE);
-        let entries: Vec<RawEntry> = bounded("reading the stream", command.query_async(&mut self.connection)).await?;
-        Ok(entries
-            .into_iter()
-            .filter_map(|(id, fields)| {
-                let at = id.parse().ok()?;
-                let event_id = fields
-                    .iter()
-                    .find(|(name, _)| name == FIELD)
-                    .and_then(|(_, json)| serde_json::from_slice::<Identity>(json).ok())
-                    .map(|identity| identity.event_id);
-                Some(Found { at, event_id })
-            })
-            .collect())
+    /// How many entries were added under `key`, if Redis knows it.
+    pub(super) async fn counted(&mut self, key: &str) -> Result<Option<u64>, LinkError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(key).arg(COUNT_FIELD);
+        bounded("asking what was added", command.query_async(&mut self.connection)).await
     }
 
     /// How much memory is used. A Redis that does not tell (some services forbid INFO) has no limit here;
@@ -184,11 +201,6 @@ fn is_refusal(error: &RedisError) -> bool {
         error.kind(),
         ErrorKind::Extension | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ResponseError)
     )
-}
-
-/// Whether Redis refused a write because it has no memory left.
-pub(super) fn is_full(error: &RedisError) -> bool {
-    error.code() == Some("OOM")
 }
 
 async fn bounded<T>(step: &'static str, call: impl Future<Output = RedisResult<T>>) -> Result<T, LinkError> {
@@ -222,6 +234,16 @@ mod tests {
         let id = |text: &str| text.parse::<StreamId>().unwrap();
         assert!(id("9-10") < id("10-0"));
         assert!(id("10-2") < id("10-10"));
-        assert_eq!(id("10-2").to_string(), "10-2");
+        assert_eq!(id("10"), id("10-0"));
+    }
+
+    #[test]
+    fn of_a_refusal_only_the_code_is_kept() {
+        let code = |text| Refusal::parse(text).map(|refusal| refusal.to_string());
+        assert_eq!(code(""), None);
+        assert_eq!(code("OOM command not allowed when used memory > 'maxmemory'.").as_deref(), Some("OOM"));
+        assert_eq!(code("-OOM command not allowed").as_deref(), Some("OOM"));
+        assert_eq!(code("hunter2 is wrong").as_deref(), Some("ERR"));
+        assert!(Refusal::parse("OOM x").unwrap().is_full() && !Refusal::parse("WRONGTYPE x").unwrap().is_full());
     }
 }

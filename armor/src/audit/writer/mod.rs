@@ -1,15 +1,18 @@
 //! The one task that writes the trail into Redis.
 //!
 //! Promises: what it took from the queue it holds until Redis has it, through every reconnect; an entry
-//! whose answer was lost is looked for before it is added again; what Redis lost of the last 3 s is added
-//! again under the same `event_id`. Must never hold more than one batch and those 3 s, or touch a call.
+//! whose answer was lost is added again only if Redis has not counted it; what Redis lost of the last 3 s
+//! is added again under the same `event_id`, and what it lost of earlier ones is counted. Must never hold
+//! more than one batch and those 3 s, or touch a call.
 
+mod ledger;
 mod link;
 mod recent;
 mod size;
+mod sweep;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -23,7 +26,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use ulid::Ulid;
 
 use super::{
     Shared,
@@ -31,7 +33,8 @@ use super::{
     queue::{BATCH, Lane, Queue},
     settings::Target,
 };
-use link::{Link, LinkError, StreamId, is_full};
+use ledger::{Ledger, Lost, Standing};
+use link::{Link, LinkError};
 use recent::Recent;
 use size::MeanSize;
 
@@ -41,22 +44,15 @@ const LINGER: Duration = Duration::from_millis(5);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How often the stream's lifetime is refreshed; it is 7 days.
 const LIFETIME_REFRESH: Duration = Duration::from_secs(60);
-/// How often joined events are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
-/// Windows closed under one lock.
-const SWEEP_CHUNK: usize = 256;
 /// How long the tail may take when Armor ends.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(5);
 /// The same while Armor ends, when there is little time.
 const BACKOFF_ENDING: Duration = Duration::from_millis(100);
-/// Pages of 500 that are searched for entries of unknown fate. Beyond them an entry is added again:
-/// receivers can drop a duplicate, but nobody can restore a loss.
-const SEARCH_PAGES_MAX: usize = 200;
+
 /// An event in its final form.
 pub(super) struct Entry {
-    id: Ulid,
     lane: Lane,
     json: Vec<u8>,
 }
@@ -64,11 +60,14 @@ pub(super) struct Entry {
 /// Runs until `shutdown` and the tail's end.
 pub(super) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     let ending = CancellationToken::new();
+    let mut target = shared.target.subscribe();
+    let place = Arc::clone(&target.borrow_and_update());
     let mut writer = Writer {
-        target: shared.target.subscribe(),
+        target,
+        ledger: Ledger::new(&place.stream, shared.source.instance.as_str()),
+        place,
         hand: VecDeque::new(),
-        unknown_after: None,
-        tail: StreamId::default(),
+        unsure: 0,
         recent: Recent::default(),
         entry_size: MeanSize::default(),
         next_heartbeat: Instant::now(),
@@ -79,7 +78,7 @@ pub(super) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         shared: Arc::clone(&shared),
     };
     {
-        let work = async { tokio::join!(sweep(&shared, &shutdown, &ending), writer.pump()) };
+        let work = async { tokio::join!(sweep::run(&shared, &shutdown, &ending), writer.pump()) };
         let deadline = async {
             ending.cancelled().await;
             sleep(FLUSH_DEADLINE).await;
@@ -100,47 +99,16 @@ pub(super) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
-/// Sends joined events when their window ends, and all of them at the end.
-async fn sweep(shared: &Shared, shutdown: &CancellationToken, ending: &CancellationToken) {
-    while !shutdown.is_cancelled() {
-        shared.send_due_joins(Instant::now());
-        // Waking at the end at once, so that the flush has all of its time.
-        let _ = timeout(SWEEP_INTERVAL, shutdown.cancelled()).await;
-    }
-    for (stranger, repeat) in shared.refusals.with(super::joiner::Joiner::flush) {
-        shared.emit_joined_refusal(&stranger, repeat);
-    }
-    for (incident, repeat) in shared.incidents.with(super::joiner::Joiner::flush) {
-        shared.emit_joined_incident(incident, repeat);
-    }
-    ending.cancel();
-}
-
-impl Shared {
-    fn send_due_joins(&self, now: Instant) {
-        // In chunks, so that a request that is being refused never waits for ten thousand others.
-        while self.refusals.with(|joiner| joiner.is_due(now)) {
-            for (stranger, repeat) in self.refusals.with(|joiner| joiner.expire(now, SWEEP_CHUNK)) {
-                self.emit_joined_refusal(&stranger, repeat);
-            }
-        }
-        while self.incidents.with(|joiner| joiner.is_due(now)) {
-            for (incident, repeat) in self.incidents.with(|joiner| joiner.expire(now, SWEEP_CHUNK)) {
-                self.emit_joined_incident(incident, repeat);
-            }
-        }
-    }
-}
-
 struct Writer {
     shared: Arc<Shared>,
     target: watch::Receiver<Arc<Target>>,
     /// Taken from the queue and not known to be in Redis.
     hand: VecDeque<Entry>,
-    /// Set while the fate of the hand's first batch is unknown: the stream's end before it was sent.
-    unknown_after: Option<StreamId>,
-    /// The newest id known to be in the stream.
-    tail: StreamId,
+    /// How many of them, the first, Redis may have: their batch was sent and not answered.
+    unsure: usize,
+    /// The Redis and the stream that `ledger` is about.
+    place: Arc<Target>,
+    ledger: Ledger,
     recent: Recent,
     entry_size: MeanSize,
     next_heartbeat: Instant,
@@ -277,101 +245,123 @@ impl Writer {
             self.next_announcement = now + HEARTBEAT;
         }
         for (lane, event) in taken {
-            let id = event.id;
             let json = event.into_json(&self.shared.source);
             self.entry_size.observe(json.len());
-            self.hand.push_back(Entry { id, lane, json });
+            self.hand.push_back(Entry { lane, json });
         }
     }
 
     /// Adds the first batch of the hand.
     async fn append(&mut self, link: &mut Link) -> Result<(), LinkError> {
         let started = Instant::now();
+        if self.ledger.is_outlived(started) {
+            self.start_over();
+        }
         let count = self.hand.len().min(BATCH);
         let refresh_lifetime = started >= self.next_lifetime;
+        let (key, expected) = (self.ledger.key(), self.ledger.added());
         // From here until the answer nobody knows what Redis has, also if this future is dropped.
-        self.unknown_after = Some(self.tail);
-        let replies = link.append(self.hand.iter().take(count), self.entry_size.bytes(), refresh_lifetime).await?;
-        self.unknown_after = None;
+        self.unsure = count;
+        let entries = self.hand.iter().take(count);
+        let appended = link.append(key, expected, entries, self.entry_size.bytes(), refresh_lifetime).await?;
+        self.unsure = 0;
         let now = Instant::now();
         self.shared.metrics.write_seconds.observe((now - started).as_secs_f64());
-        if refresh_lifetime {
+        if appended.counted != expected {
+            // It came back with less behind a connection that held, as behind a proxy.
+            self.settle(appended.counted);
+            self.next_lifetime = now;
+            return Ok(());
+        }
+        if refresh_lifetime && appended.added > 0 {
             self.next_lifetime = now + LIFETIME_REFRESH;
+            self.ledger.refreshed(started);
         }
-
-        let mut refusal = None;
-        let mut refused = Vec::new();
-        for (entry, reply) in self.hand.drain(..count).zip(replies) {
-            match reply {
-                Ok(id) => {
-                    self.tail = self.tail.max(id);
-                    self.recent.push(entry, id, now);
-                }
-                Err(error) => {
-                    refused.push(entry);
-                    refusal = Some(error);
-                }
-            }
+        if appended.added > 0 {
+            self.ledger.enter(appended.added, &appended.runs, appended.oldest);
         }
+        self.acknowledge(appended.added, now);
         self.recent.forget(now);
-        for entry in refused.into_iter().rev() {
-            self.hand.push_front(entry);
-        }
-        match refusal {
+        match appended.refusal {
             None => Ok(()),
-            Some(error) if is_full(&error) => {
+            Some(refusal) if refusal.is_full() => {
                 self.has_room = false;
                 self.next_heartbeat = now + HEARTBEAT;
                 self.shared.metrics.redis_up.set(0);
                 Ok(())
             }
-            Some(source) => Err(LinkError::Redis { step: "adding events", source }),
+            Some(refusal) => Err(LinkError::Refused(refusal)),
         }
     }
 
     /// Finds out what a Redis that was away still has, and takes into the hand what it has not.
     async fn recover(&mut self, link: &mut Link) -> Result<(), LinkError> {
-        let start = self.recent.first_id().into_iter().chain(self.unknown_after).min();
-        if let Some(start) = start {
-            let unsure = self.hand.iter().take(match self.unknown_after {
-                Some(_) => BATCH,
-                None => 0,
-            });
-            let wanted: HashSet<Ulid> = self.recent.event_ids().chain(unsure.map(|entry| entry.id)).collect();
-            let present = search(link, start, wanted).await?;
-            let missing = self.recent.take_missing(&present);
-            if !missing.is_empty() {
-                warn!(
-                    count = missing.len(),
-                    "Redis came back without audit events that it had acknowledged; adding them again"
-                );
-                self.shared.metrics.count_readded(missing.len());
-            }
-            self.hand.retain(|entry| !present.contains(&entry.id));
-            for entry in missing.into_iter().rev() {
-                self.hand.push_front(entry);
-            }
-            self.unknown_after = None;
+        let counted = link.counted(self.ledger.key()).await?;
+        let elsewhere = !self.place.is_same_place(link.target());
+        self.place = Arc::clone(link.target());
+        match counted {
+            _ if self.ledger.is_outlived(Instant::now()) => self.start_over(),
+            // Another Redis has forgotten nothing: it never knew.
+            None if elsewhere => self.start_over(),
+            // The count went with the entries.
+            counted => self.settle(counted.unwrap_or(0)),
         }
-        self.tail = link.newest().await?;
         Ok(())
+    }
+
+    /// Makes the books agree with what Redis has counted.
+    fn settle(&mut self, counted: u64) {
+        match self.ledger.compare(counted, self.unsure, self.recent.len()) {
+            Standing::Whole { of_batch } => self.acknowledge(of_batch, Instant::now()),
+            Standing::Less { gone, again, lost } => {
+                let mut entries = self.recent.take_newest(gone);
+                self.add_again(entries.split_off(gone - again));
+                if let Some(Lost { count, from_ms, to_ms }) = lost {
+                    error!(count, "Redis came back without audit events that it had acknowledged; they are lost");
+                    self.shared.queue.count_lost_by_redis(count, moment(from_ms), moment(to_ms));
+                }
+            }
+            Standing::Strange => {
+                warn!("Redis has another past than the one that audit events were added to; it is taken as it is");
+                self.start_over();
+            }
+        }
+        self.unsure = 0;
+    }
+
+    /// Counts from nothing, where nothing can be known of what was added before.
+    fn start_over(&mut self) {
+        self.ledger = Ledger::new(&self.place.stream, self.shared.source.instance.as_str());
+        self.next_lifetime = Instant::now();
+        self.unsure = 0;
+        let held = self.recent.take_newest(self.recent.len());
+        self.add_again(held);
+    }
+
+    /// Takes the first `count` of the hand as acknowledged.
+    fn acknowledge(&mut self, count: usize, now: Instant) {
+        for entry in self.hand.drain(..count) {
+            self.recent.push(entry, now);
+        }
+    }
+
+    /// Takes acknowledged entries into the hand, before all others.
+    fn add_again(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        warn!(count = entries.len(), "Redis is without audit events that it had acknowledged; adding them again");
+        self.shared.metrics.count_readded(entries.len());
+        for entry in entries.into_iter().rev() {
+            self.hand.push_front(entry);
+        }
     }
 }
 
-/// Which of `wanted` are in the stream from `start` on.
-async fn search(link: &mut Link, start: StreamId, wanted: HashSet<Ulid>) -> Result<HashSet<Ulid>, LinkError> {
-    let mut present = HashSet::new();
-    let mut position = (start, false);
-    for _ in 0..SEARCH_PAGES_MAX {
-        let page = link.page(position.0, position.1).await?;
-        let Some(last) = page.last() else { break };
-        position = (last.at, true);
-        present.extend(page.iter().filter_map(|found| found.event_id).filter(|id| wanted.contains(id)));
-        if present.len() == wanted.len() {
-            break;
-        }
-    }
-    Ok(present)
+/// A time of Redis's clock.
+fn moment(unix_ms: u64) -> Moment {
+    let at = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Moment::new(at.unwrap_or_else(Timestamp::now))
 }
 
 /// Ready when a whole batch waits, or the first event has waited long enough.

@@ -1,16 +1,14 @@
 //! The entries that Redis acknowledged a moment ago, and may still lose.
 //!
 //! Promises: holds the last 3 s of acknowledged entries (a second more than `appendfsync everysec` can
-//! lose), but at most 32 MiB. Pure: the clock is an argument.
+//! lose), but at most 32 MiB; they are always the newest ones, in their order. Pure: the clock is an argument.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use ulid::Ulid;
-
-use super::{Entry, link::StreamId};
+use super::Entry;
 
 /// How long an acknowledged entry may still be lost.
 const KEPT: Duration = Duration::from_secs(3);
@@ -25,14 +23,13 @@ pub(super) struct Recent {
 
 struct Acknowledged {
     entry: Entry,
-    at: StreamId,
     when: Instant,
 }
 
 impl Recent {
-    pub(super) fn push(&mut self, entry: Entry, at: StreamId, when: Instant) {
+    pub(super) fn push(&mut self, entry: Entry, when: Instant) {
         self.bytes += entry.json.len();
-        self.entries.push_back(Acknowledged { entry, at, when });
+        self.entries.push_back(Acknowledged { entry, when });
         while self.bytes > KEPT_BYTES {
             self.pop();
         }
@@ -52,23 +49,15 @@ impl Recent {
         }
     }
 
-    /// Where in the stream the oldest was.
-    pub(super) fn first_id(&self) -> Option<StreamId> {
-        self.entries.iter().map(|acknowledged| acknowledged.at).min()
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    pub(super) fn event_ids(&self) -> impl Iterator<Item = Ulid> {
-        self.entries.iter().map(|acknowledged| acknowledged.entry.id)
-    }
-
-    /// Takes out what is not among `present`, oldest first.
-    pub(super) fn take_missing(&mut self, present: &HashSet<Ulid>) -> Vec<Entry> {
-        let (kept, missing): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition(|acknowledged| present.contains(&acknowledged.entry.id));
-        self.entries = kept;
-        self.bytes = self.entries.iter().map(|a| a.entry.json.len()).sum();
-        missing.into_iter().map(|a| a.entry).collect()
+    /// Takes the newest `count` out, or all if there are fewer, oldest first.
+    pub(super) fn take_newest(&mut self, count: usize) -> Vec<Entry> {
+        let taken = self.entries.split_off(self.entries.len().saturating_sub(count));
+        self.bytes -= taken.iter().map(|acknowledged| acknowledged.entry.json.len()).sum::<usize>();
+        taken.into_iter().map(|acknowledged| acknowledged.entry).collect()
     }
 }
 
@@ -77,12 +66,12 @@ mod tests {
     use super::*;
     use crate::audit::queue::Lane;
 
-    fn entry(number: u128, bytes: usize) -> Entry {
-        Entry { id: Ulid::from(number), lane: Lane::Call, json: vec![b'x'; bytes] }
+    fn entry(number: u8, bytes: usize) -> Entry {
+        Entry { lane: Lane::Call, json: vec![number; bytes] }
     }
 
-    fn ids(recent: &Recent) -> Vec<u128> {
-        recent.event_ids().map(u128::from).collect()
+    fn numbers(recent: &Recent) -> Vec<u8> {
+        recent.entries.iter().map(|acknowledged| acknowledged.entry.json[0]).collect()
     }
 
     #[test]
@@ -90,33 +79,34 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut recent = Recent::default();
-        recent.push(entry(1, 1), StreamId::default(), at(0));
-        recent.push(entry(2, 1), StreamId::default(), at(2));
+        recent.push(entry(1, 1), at(0));
+        recent.push(entry(2, 1), at(2));
         recent.forget(at(3));
-        assert_eq!(ids(&recent), [1, 2]);
+        assert_eq!(numbers(&recent), [1, 2]);
         recent.forget(at(4));
-        assert_eq!(ids(&recent), [2]);
+        assert_eq!(numbers(&recent), [2]);
     }
 
     #[test]
     fn memory_is_bounded_by_forgetting_the_oldest() {
         let mut recent = Recent::default();
         for number in 0..40 {
-            recent.push(entry(number, 1024 * 1024), StreamId::default(), Instant::now());
+            recent.push(entry(number, 1024 * 1024), Instant::now());
         }
-        assert_eq!(ids(&recent), (8..40).collect::<Vec<_>>());
+        assert_eq!(numbers(&recent), (8..40).collect::<Vec<_>>());
     }
 
     #[test]
-    fn what_is_missing_is_taken_out_in_order() {
+    fn newest_are_taken_out_in_order() {
         let mut recent = Recent::default();
         for number in 1..=4 {
-            recent.push(entry(number, 10), StreamId::default(), Instant::now());
+            recent.push(entry(number, 10), Instant::now());
         }
-        let present = HashSet::from([Ulid::from(2), Ulid::from(9)]);
-        let missing: Vec<u128> = recent.take_missing(&present).iter().map(|e| e.id.into()).collect();
-        assert_eq!(missing, [1, 3, 4]);
-        assert_eq!(ids(&recent), [2]);
-        assert_eq!(recent.bytes, 10);
+        let mut taken = |count| -> Vec<u8> { recent.take_newest(count).iter().map(|e| e.json[0]).collect() };
+        assert!(taken(0).is_empty());
+        assert_eq!(taken(3), [2, 3, 4]);
+        assert_eq!((numbers(&recent), recent.bytes), (vec![1], 10));
+        assert_eq!(recent.take_newest(9).len(), 1);
+        assert_eq!((recent.len(), recent.bytes), (0, 0));
     }
 }

@@ -169,6 +169,13 @@ impl Armor {
         found.map_or(0.0, |rest| rest.trim().parse().unwrap())
     }
 
+    /// The sum of a figure over its labels.
+    pub async fn metric_sum(&self, name: &str) -> u64 {
+        let text = self.probe("/metrics").await.unwrap().text();
+        let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split_once("} "));
+        values.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    }
+
     pub fn config_file(&self) -> PathBuf {
         self.folder.path().join("config/armor.yaml")
     }

@@ -1,5 +1,6 @@
 //! Plain HTTP, for what official clients do not let a test see.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -86,7 +87,13 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
 
 /// One whose connections nobody shares.
 pub fn new_client() -> Client<HttpConnector, Full<Bytes>> {
+    client_from(None)
+}
+
+/// The same, with an address of its own where one is given.
+pub fn client_from(address: Option<IpAddr>) -> Client<HttpConnector, Full<Bytes>> {
     let mut connector = HttpConnector::new();
+    connector.set_local_address(address);
     connector.set_nodelay(true);
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector)
 }

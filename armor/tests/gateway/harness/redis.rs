@@ -2,12 +2,13 @@
 
 use std::process::{Child, Command, Stdio};
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, free_port};
+use super::{PATIENCE, eventually, free_port};
 
 pub const STREAM: &str = "audit:{0d3f2c1a-pool}:events";
 
@@ -19,11 +20,17 @@ pub struct Redis {
 
 impl Redis {
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// One with more arguments.
+    pub async fn start_with(arguments: &[&str]) -> Self {
         let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())
+            .args(arguments)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
@@ -33,7 +40,16 @@ impl Redis {
     }
 
     async fn connection(&self) -> Option<MultiplexedConnection> {
-        redis::Client::open(self.url.as_str()).unwrap().get_multiplexed_async_connection().await.ok()
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        // The client's own half second is short for a whole stream.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        client.get_multiplexed_async_connection_with_config(&config).await.ok()
+    }
+
+    /// Runs one command.
+    pub async fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = self.connection().await.unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.unwrap()
     }
 
     /// All events of the trail.
