@@ -40,9 +40,17 @@ impl Memory {
 
     /// Entries that there is room for; one where nothing is held, however large it may be.
     pub fn room(&self) -> usize {
+        self.entries().clamp(usize::from(self.held + self.expected == 0), READ)
+    }
+
+    /// The same beside some that are here and not held yet.
+    pub fn room_beside(&self, others: usize) -> usize {
+        self.entries().saturating_sub(others).min(READ)
+    }
+
+    fn entries(&self) -> usize {
         let share = self.share.as_ref().map_or(usize::MAX, |share| share.load(Ordering::Relaxed));
-        let used = self.held + self.expected;
-        (self.limit.min(share).saturating_sub(used) / self.entry).clamp(usize::from(used == 0), READ)
+        self.limit.min(share).saturating_sub(self.held + self.expected) / self.entry
     }
 
     /// So many entries are being read.

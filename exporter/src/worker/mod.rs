@@ -25,8 +25,10 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::{Code, Outcome};
 use crate::platform::Platform;
@@ -96,6 +98,20 @@ type Sending = BoxFuture<'static, (u64, Batch, Outcome)>;
 /// One read, of so many entries at most, and when it was begun.
 type Reading = BoxFuture<'static, HasRead>;
 type HasRead = (usize, Instant, Result<Read, StreamError>);
+
+/// Has something done while this task does something else. A future alone begins only when somebody waits for it: what is read
+/// next would be asked of Redis when all that was read before is shaped.
+fn beside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, T> {
+    let task = AbortOnDropHandle::new(tokio::spawn(work));
+    Box::pin(async move {
+        match task.await.map_err(JoinError::try_into_panic) {
+            Ok(done) => done,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and this task with it.
+            Err(Err(_)) => std::future::pending().await,
+        }
+    })
+}
 
 impl Worker {
     /// A worker that begins where its group is.

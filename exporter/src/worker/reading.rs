@@ -11,12 +11,14 @@ use tokio::time::Instant;
 
 use super::batch::Item;
 use super::entry_id::EntryId;
-use super::{HasRead, Reading, Worker};
+use super::{HasRead, Reading, Worker, beside};
 use crate::destination::Routed;
 use crate::stream::{Entry, Opened, StreamError};
 
 /// Entries of one read at most.
 pub(super) const READ: usize = 1_000;
+/// Entries that are shaped before others have their turn: connections, and other destinations.
+const TURN: usize = 100;
 /// How often an idle stream is looked at. Most of the latency of an event that nobody waits for.
 const POLL: Duration = Duration::from_millis(50);
 /// The same, where a doorbell says when there is something.
@@ -48,7 +50,7 @@ impl Worker {
         self.memory.expect(count);
         self.rung = false;
         let (began, read) = (Instant::now(), self.group.begin_read(count));
-        reading.push(Box::pin(async move { (count, began, read.await) }));
+        reading.push(beside(async move { (count, began, read.await) }));
     }
 
     /// Takes what was read, and begins the next read before that where there is more.
@@ -67,11 +69,11 @@ impl Worker {
                 self.exhausted |= self.until.is_some() && read.entries.is_empty();
                 self.next_read = Instant::now() + if full || self.rung { Duration::ZERO } else { poll };
                 // A replay looks first whether this was the end.
-                let room = self.memory.room().saturating_sub(read.entries.len());
+                let room = self.memory.room_beside(read.entries.len());
                 if let Some(reading) = reading.filter(|_| full && self.until.is_none() && room > 0) {
                     self.begin_read(reading, room);
                 }
-                self.take(read.entries);
+                self.take(read.entries).await;
                 self.begin_settle();
             }
             Err(error) => self.redis_failed(&error).await,
@@ -98,7 +100,7 @@ impl Worker {
             Ok((page, last)) => {
                 self.pending_after = Some(last);
                 self.possibly_lost(page.possibly_lost);
-                self.take(page.entries);
+                self.take(page.entries).await;
                 self.begin_settle();
             }
             Err(error) => {
@@ -109,9 +111,12 @@ impl Worker {
     }
 
     /// Shapes entries; those that the destination does not want are done with.
-    fn take(&mut self, entries: Vec<Entry>) {
+    async fn take(&mut self, entries: Vec<Entry>) {
         let now = Instant::now();
-        for Entry { id, event } in entries {
+        for (number, Entry { id, event }) in entries.into_iter().enumerate() {
+            if number % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
             if self.until.is_some_and(|last| EntryId::parse(&id) > last) {
                 self.exhausted = true;
                 self.debts.unwanted.push(id);
@@ -177,7 +182,7 @@ impl Worker {
             Ok(claimed) => {
                 let known = self.known();
                 self.possibly_lost(claimed.possibly_lost);
-                self.take(claimed.entries);
+                self.take(claimed.entries).await;
                 // An answer of Redis was lost after it gave entries out, or it came back as it was before some were
                 // acknowledged. Nobody else takes them while this consumer lives.
                 if claimed.own > known && self.group.holds_lease() {

@@ -9,9 +9,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::Worker;
 use super::batch::{Batch, Item};
 use super::reading::READ;
+use super::{Worker, beside};
 use crate::answer::Code;
 use crate::stream::{Dead, Group, StreamError};
 use crate::tally::Tally;
@@ -83,7 +83,7 @@ impl Worker {
         let mut debts = std::mem::take(&mut self.debts);
         let (mut group, tally) = (self.group.clone(), self.tally.clone());
         self.telling = debts.len();
-        self.settling.push(Box::pin(async move {
+        self.settling.push(beside(async move {
             let told = debts.pay(&mut group, &tally).await;
             (debts, told)
         }));
