@@ -8,6 +8,7 @@ use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_with};
 use serde_json::{Value, json};
 
 use crate::lifecycle::call;
+use crate::raw_client;
 use crate::receiver::{EFFECT, Receiver};
 use crate::{pool, workload};
 
@@ -179,7 +180,7 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
     ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
     ns.condition("siemexport", "soc", ("Programmed", "True", ""), 60)?;
 
-    // Every way to put content into a call: values, names of arguments, names of tools, keys.
+    // Every way to put content into a call: values, names of arguments, names of tools, prompts, keys.
     let content = r#"{"text":"planted-argument-value","planted-argument-name":"x"}"#;
     call(&ns, "prod", "tickets__echo", content, Some(&key))?;
     ensure!(
@@ -187,6 +188,9 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
         "a wrong key was let in"
     );
     ensure!(call(&ns, "prod", "tickets__none", content, Some(&key)).is_err(), "a tool that does not exist answered");
+    let text = json!({"text": "planted-text-of-a-prompt"});
+    let prompt = raw_client::prompt(&ns, "prod", "tickets__summarize", &text, Some(&key))?;
+    ensure!(prompt.to_string().contains("planted-text-of-a-prompt"), "the prompt was not served: {prompt}");
     receiver.answer(500);
     call(&ns, "prod", "tickets__echo", content, Some(&key))?;
     becomes(&ns, "soc", "hook", "Retrying")?;
@@ -199,6 +203,7 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
         ("operator's log".to_owned(), kubectl(&["-n", SYSTEM, "logs", "-l", "app=ai-gateway-operator", "--tail=-1"])?),
         ("Armor's log".to_owned(), ns.kubectl(&["logs", "deployment/prod-armor"])?),
         ("exporter's log".to_owned(), ns.kubectl(&["logs", "deployment/prod-exporter"])?),
+        ("Redis's log".to_owned(), ns.kubectl(&["logs", "prod-redis-0"])?),
         ("bodies".to_owned(), receiver.bodies().join("\n")),
     ];
     let kinds = "configmaps,pools,mcpservers,siemexports,deployments,statefulsets,pods,services,events";
@@ -217,10 +222,19 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
             places.push((format!("metrics of {pod}"), kubectl(&["get", "--raw", &path])?));
         }
     }
+    // What was planted, and every value of every Secret that there is: the user's, and those that the operator makes.
+    let values = "go-template={{range .items}}{{range .data}}{{. | base64decode}}{{\"\\n\"}}{{end}}{{end}}";
+    let values = ns.kubectl(&["get", "secrets", "-o", values])?;
+    let values: Vec<&str> = values.lines().map(str::trim).filter(|line| line.len() >= 20).collect();
+    ensure!(
+        values.len() >= 4,
+        "Redis's password, two tokens and the user's secrets are not among {} values",
+        values.len()
+    );
+    let tail = key.trim_start_matches("agw_");
     for (place, text) in &places {
         ensure!(!text.trim().is_empty(), "nothing was read of {place}");
-        let tail = key.trim_start_matches("agw_");
-        for secret in ["planted-", SECRET, "cGxhbnRlZC", tail] {
+        for secret in ["planted-", SECRET, "cGxhbnRlZC", tail].iter().chain(&values) {
             if let Some(at) = text.find(secret) {
                 let from = text.floor_char_boundary(at.saturating_sub(200));
                 let to = text.floor_char_boundary(at + 100);

@@ -6,6 +6,7 @@ mod group;
 mod hostile;
 mod hour;
 mod losses;
+mod one_in_ten;
 mod orphans;
 mod patient;
 mod poison;

@@ -61,25 +61,10 @@ impl Node {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// The one that users install.
     async fn create_template(&self) {
-        let keyword = json!({"texts": {"match_mapping_type": "string", "mapping": {"type": "keyword"}}});
-        let template = json!({
-            "index_patterns": ["logs-mcp.audit-*"],
-            "data_stream": {},
-            "priority": 501,
-            "template": {
-                "settings": {"number_of_replicas": 0},
-                "mappings": {
-                    "dynamic_templates": [keyword],
-                    "properties": {
-                        "@timestamp": {"type": "date"},
-                        "client": {"properties": {"ip": {"type": "ip"}}},
-                        "event": {"properties": {"duration": {"type": "long"}, "severity": {"type": "long"}}},
-                        "ai_gateway": {"properties": {"number": {"type": "long"}}},
-                    },
-                },
-            },
-        });
+        let shipped = include_str!("../../../content/elastic/opensearch/index-template.json");
+        let template = serde_json::from_str(shipped).unwrap();
         self.ask(reqwest::Method::PUT, "_index_template/mcp-audit", template).await;
     }
 
@@ -142,7 +127,7 @@ async fn open_search_keeps_each_event_once_with_its_values_and_refuses_no_more_t
     // One that the mapping refuses costs the others nothing, and neither does one that is there already.
     let more = cases(153);
     let [fits, refused, also_fits] = &more[more.len() - 3..] else { panic!("three of them are new") };
-    let refused = refused.clone().with("number", "none");
+    let refused = refused.clone().with("policy_evaluated", "none");
     let batch = [fits.clone(), refused, also_fits.clone(), events[0].clone()];
     assert_eq!(
         words(&send(&*destination, &batch).await),
