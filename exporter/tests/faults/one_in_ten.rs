@@ -1,6 +1,6 @@
 //! A platform that takes one event in ten, and says so inside of an answer that is a success.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,8 @@ use crate::support::{Exporter, add, eventually, id, soc};
 /// What a `_bulk` endpoint has seen.
 #[derive(Default)]
 struct Seen {
-    items: usize,
+    /// How often each event came, from another number on for each.
+    tries: BTreeMap<String, usize>,
     kept: BTreeSet<String>,
     /// Events that came again after they had been taken.
     again: usize,
@@ -59,8 +60,11 @@ async fn bulk(
     let items: Vec<Value> = actions
         .map(|action| {
             let id = action["create"]["_id"].as_str().unwrap().to_owned();
-            seen.items += 1;
-            let (status, error) = match seen.items % 10 {
+            // Each at another one of its tries.
+            let number = seen.tries.len();
+            let tries = seen.tries.entry(id.clone()).or_insert(number);
+            *tries += 1;
+            let (status, error) = match *tries % 10 {
                 _ if poison.contains(&id) => (400, Some("document_parsing_exception")),
                 0 if !seen.kept.insert(id) => {
                     seen.again += 1;
