@@ -112,6 +112,10 @@ async fn test_event_tells_what_would_become_of_the_others() {
     receiver.answer_with(|_, _| Answer::status(403));
     let (_, result) = exporter.post("v1/destinations/soc/one/test", &test).await;
     assert_eq!((&result["result"], &result["code"]), (&json!("Rejected"), &json!("http-403")));
+    // Nobody waits for one that never answers.
+    receiver.answer_with(|_, _| Answer::Hang);
+    let (_, result) = exporter.post("v1/destinations/soc/one/test", &test).await;
+    assert_eq!((&result["result"], &result["code"]), (&json!("Unreachable"), &json!("timeout")));
     let (_, result) = exporter.post("v1/destinations/soc/nobody/test", &test).await;
     assert_eq!((&result["result"], &result["code"]), (&json!("Unreachable"), &json!("connect")));
     assert_eq!(exporter.post("v1/destinations/soc/none/test", &test).await.0, 404);

@@ -320,3 +320,35 @@ async fn play(server: &Server, steps: &[Step]) -> Result<(), TestCaseError> {
     prop_assert_eq!((of(DroppedCause::Trimmed), of(DroppedCause::TrimmedPending)), (lost, possibly_lost));
     Ok(())
 }
+
+#[tokio::test]
+async fn dead_letters_are_bounded_and_all_of_them_are_counted_and_nothing_stays_for_ever() {
+    const DEAD: u64 = 2_500;
+    let server = Server::running(&[]);
+    let mut one = group(&server, "one").await;
+    add(&server, 0..DEAD);
+    let mut left = DEAD;
+    while left > 0 {
+        let entries = one.read(500).await.unwrap().entries;
+        let dead: Vec<Dead> = entries.iter().map(|entry| refused(entry, now())).collect();
+        assert_eq!(one.bury(&dead, "hec-6").await.unwrap(), entries.len() as u64);
+        left -= entries.len() as u64;
+    }
+    let keys = Keys::new("pool-uid");
+    let kept: u64 = server.command(&["XLEN", &keys.dead(SOC)]);
+    // Redis trims whole nodes of 100 entries.
+    assert!((1_000..1_100).contains(&kept), "{kept}");
+    let newest: Vec<(String, Vec<String>)> = server.command(&["XREVRANGE", &keys.dead(SOC), "+", "-", "COUNT", "1"]);
+    assert_eq!(newest[0].1[..4], ["event", &(DEAD - 1).to_string(), "code", "hec-6"]);
+    let mut stream = stream(&server).await;
+    assert_eq!(stream.state(SOC).await.unwrap().dropped, DEAD);
+
+    // A pool that is gone leaves nothing behind after a week.
+    stream.unrouted("security", 3).await.unwrap();
+    stream.touch(&[SOC.to_owned()], &["security".to_owned()]).await.unwrap();
+    let week = 7 * 24 * 3_600;
+    for key in [keys.dead(SOC), keys.state(SOC), keys.export("security")] {
+        let seconds: i64 = server.command(&["TTL", &key]);
+        assert!((week - 60..=week).contains(&seconds), "{key}: {seconds}");
+    }
+}
