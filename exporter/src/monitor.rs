@@ -137,12 +137,17 @@ impl Monitor {
                 shown.replay = replay;
             });
         }
-        for (id, waiting) in waiting {
-            self.risk(stream, &id, waiting, plan.max_bytes).await?;
-        }
-        self.count_unrouted(stream).await?;
-        self.tell_losses(stream, plan).await?;
+        // A full Redis refuses to be told; what nobody names makes room there.
+        let told = async {
+            for (id, waiting) in waiting {
+                self.risk(stream, &id, waiting, plan.max_bytes).await?;
+            }
+            self.count_unrouted(stream).await?;
+            self.tell_losses(stream, plan).await
+        };
+        let told = told.await;
         self.remove_orphans(stream, plan, orphans).await?;
+        told?;
         if looks.is_multiple_of(TRIM_EVERY) {
             for destination in &plan.without_replay {
                 stream.forget_replay(destination).await?;
@@ -225,6 +230,10 @@ impl Monitor {
                 None => orphans.push((group, 1)),
                 Some((_, looks)) if *looks < ORPHAN_LOOKS => *looks += 1,
                 Some(_) => {
+                    // What it lost goes with it, and is told first.
+                    if !stream.untold(&group).await?.is_empty() {
+                        continue;
+                    }
                     if !stream.remove_unnamed(&group, UNNAMED_FOR).await? {
                         continue;
                     }

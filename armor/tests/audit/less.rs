@@ -3,6 +3,12 @@
 
 use std::{collections::BTreeSet, net::TcpListener};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    sync::watch,
+};
+
 use armor::audit::AuditMetrics;
 use events::{DroppedCause, EventName, Record};
 
@@ -265,4 +271,71 @@ async fn another_redis_has_lost_nothing_and_another_name_of_the_same_one_neither
     let there = length(&other);
     assert_eq!(present(&records(&other), 0..LONG_CALLS + 20).len(), there);
     assert_eq!((length(&server) + there) as u64, LONG_CALLS as u64 + 20 + metrics.events_readded());
+}
+
+/// A way to Redis on which what is sent can be held, as by a network that loses packets and delivers them later.
+struct Way {
+    url: String,
+    /// So many of the first connections are held.
+    held: watch::Sender<usize>,
+}
+
+impl Way {
+    async fn to(server: &Server) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let (held, holds) = watch::channel(0);
+        let path = server.folder().join("redis.sock");
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (client, _) = listener.accept().await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_redis, mut to_redis) = UnixStream::connect(&path).await.unwrap().into_split();
+                let mut holds = holds.clone();
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 64 << 10];
+                    while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                        holds.wait_for(|held| number >= *held).await.unwrap();
+                        to_redis.write_all(&bytes[..count]).await.unwrap();
+                    }
+                });
+                // Nobody waits for these answers any more once a connection was given up.
+                tokio::spawn(async move { tokio::io::copy(&mut from_redis, &mut to_client).await });
+            }
+        });
+        Self { url, held }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_that_was_given_up_and_comes_late_is_there_once() {
+    let server = Server::running(&[]);
+    let way = Way::to(&server).await;
+    let trail = Trail::start(settings(&way.url, AMPLE));
+    trail.calls(0, 10);
+    eventually("the first calls are in the stream", || length(&server) == 10).await;
+    // Over the new connection nothing is added, because there is no room beside limits and sessions.
+    let info = |section: &str, field: &str| -> u64 {
+        let info: String = server.command(&["INFO", section]);
+        let value = info.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        value.split(',').next().unwrap().trim().parse().unwrap()
+    };
+    let looked = || info("commandstats", "cmdstat_hget:calls=");
+    let before = looked();
+    let used = info("memory", "used_memory:");
+    way.held.send_replace(1);
+    let () = server.command(&["CONFIG", "SET", "maxmemory", &(used * 115 / 100).to_string()]);
+    trail.calls(10, 20);
+    eventually("it was looked what Redis has", || looked() > before).await;
+    assert_eq!(length(&server), 10);
+    way.held.send_replace(0);
+    eventually("what was given up is there", || length(&server) == 30).await;
+    let () = server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    trail.calls(30, 10);
+    eventually("what came after is there", || length(&server) >= 40).await;
+    let metrics = trail.audit.metrics().clone();
+    trail.stop().await;
+    let records = records(&server);
+    assert_eq!(present(&records, 0..40).len(), 40);
+    assert_eq!((records.len(), metrics.events_readded(), metrics.events_dropped()), (40, 0, 0));
 }

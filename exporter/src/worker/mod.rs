@@ -249,6 +249,8 @@ impl Worker {
             }
         }
         let finish = async {
+            // What has landed already does not wait for what is slow.
+            self.settle().await;
             while let Some((epoch, batch, outcome)) = sending.next().await {
                 self.landed(epoch, batch, outcome);
                 self.settle().await;

@@ -101,8 +101,11 @@ impl Worker {
 
     /// Tells Redis all that is done with.
     pub(super) async fn settle(&mut self) {
+        // What is being told already may fail for what was so then.
+        while let Some(told) = self.settling.next().await {
+            self.settled(told).await;
+        }
         self.begin_settle();
-        // What was being told, and what came since.
         while let Some(told) = self.settling.next().await {
             self.settled(told).await;
         }

@@ -260,19 +260,22 @@ impl Writer {
         let count = self.hand.len().min(BATCH);
         let refresh_lifetime = started >= self.next_lifetime;
         let (key, expected) = (self.ledger.key(), self.ledger.added());
+        let given_up = self.unsure;
         // From here until the answer nobody knows what Redis has, also if this future is dropped.
-        self.unsure = count;
+        self.unsure = count.max(given_up);
         let entries = self.hand.iter().take(count);
         let appended = link.append(key, expected, entries, self.entry_size.bytes(), refresh_lifetime).await?;
-        self.unsure = 0;
         let now = Instant::now();
         self.shared.metrics.write_seconds.observe((now - started).as_secs_f64());
         if appended.counted != expected {
-            // It came back with less behind a connection that held, as behind a proxy.
+            // It came back with less behind a connection that held, as behind a proxy; or what was given up came late.
+            self.unsure = given_up;
             self.settle(appended.counted);
             self.next_lifetime = now;
             return Ok(());
         }
+        // What was given up will find another count, and adds nothing.
+        self.unsure = 0;
         if refresh_lifetime && appended.added > 0 {
             self.next_lifetime = now + LIFETIME_REFRESH;
             self.ledger.refreshed(started);
@@ -312,6 +315,8 @@ impl Writer {
     /// Makes the books agree with what Redis has counted.
     fn settle(&mut self, counted: u64) {
         match self.ledger.compare(counted, self.unsure, self.recent.len()) {
+            // It may come yet, as long as nothing else is added.
+            Standing::Whole { of_batch: 0 } => return,
             Standing::Whole { of_batch } => self.acknowledge(of_batch, Instant::now()),
             Standing::Less { gone, again, lost } => {
                 let mut entries = self.recent.take_newest(gone);
