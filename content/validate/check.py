@@ -6,6 +6,7 @@ Each check is also given a spoiled copy, which it must refuse: a validator that 
 """
 
 import copy
+import importlib.util
 import json
 import pathlib
 import re
@@ -27,6 +28,8 @@ from sigma.validation import SigmaValidator
 
 CONTENT = pathlib.Path(__file__).resolve().parent.parent
 VALIDATORS = pathlib.Path(sys.argv[1])
+# README.md says so.
+LEFT_EMPTY = {"Data_Access": {"object_id", "object_size", "user_name"}}
 # These two load lists from the network.
 NOT_OFFLINE = {"attacktag", "d3_fendtag"}
 
@@ -60,6 +63,69 @@ def splunk(app):
         return ["hardly any check was run"]
     return [f"{check['name']}: {message['message']}" for check in checks if check["result"] in ("failure", "error", "warning")
             for message in check["messages"]]
+
+
+def condition(search):
+    """A search of the kind that event types have, as an expression of Python."""
+    words, ready = [], False
+    for word in re.findall(r'\(|\)|OR|[\w.]+=(?:"[^"]*"|[^\s()]+)', search):
+        if word == "OR" or word == ")":
+            words.append(word.lower())
+            ready = word == ")"
+            continue
+        if ready:
+            words.append("and")
+        key, _, value = word.partition("=")
+        words.append("(" if word == "(" else f"(F({key!r}) == {value.strip(chr(34))!r})")
+        ready = word != "("
+    return " ".join(words)
+
+
+def cim(app):
+    """The events of the samples, read as the app reads them, against the models that add-ons for Splunk are tested with."""
+
+    def stanzas(name):
+        parts = re.split(r"^\[(.+)\]$", (app / "default" / name).read_text(), flags=re.M)[1:]
+        return {head: dict(re.findall(r"^([^#\s]\S*) = (.*)$", body, re.M)) for head, body in zip(parts[::2], parts[1::2])}
+
+    def flat(event, prefix=""):
+        for key, value in event.items():
+            yield from flat(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+
+    functions = {"IF": lambda is_so, then, other: then if is_so else other, "null": lambda: None,
+                 "coalesce": lambda *values: next((value for value in values if value is not None), None)}
+
+    def run(expression, fields):
+        return eval(expression, {**functions, "F": fields.get, "__builtins__": {}})
+
+    def read(line):
+        envelope = json.loads(line)
+        fields = {**dict(flat(envelope["event"])), "sourcetype": envelope["sourcetype"]}
+        evaluated = {key[5:]: re.sub(r"'([^']+)'", r"F('\1')", value).replace("if(", "IF(")
+                     for key, value in stanzas("props.conf")[envelope["sourcetype"]].items() if key.startswith("EVAL-")}
+        return {**fields, **{key: run(expression, fields) for key, expression in evaluated.items()}}
+
+    models = pathlib.Path(importlib.util.find_spec("pytest_splunk_addon").origin).parent / "data_models"
+    roots = {frozenset(tags): root for path in models.glob("*.json")
+             for root in json.loads(path.read_text())["objects"] for tags in root["tags"]}
+    samples = CONTENT.parent / "exporter/tests/golden/splunk/samples.ndjson"
+    events = [read(line) for line in samples.read_text().splitlines()]
+    tags = {head.removeprefix("eventtype="): frozenset(names) for head, names in stanzas("tags.conf").items()}
+    problems = []
+    for name, stanza in stanzas("eventtypes.conf").items():
+        root = roots[tags[name]]
+        found = [event for event in events if run(condition(stanza["search"]), event)]
+        if not found:
+            problems.append(f"{name}: no sample is one")
+        for field in root["fields"]:
+            key = field["name"]
+            values = [event[key] for event in found if event.get(key) is not None]
+            # What a single event does not have, as the user of an anonymous call, CIM calls unknown.
+            if not values and field["type"] == "required" and key not in LEFT_EMPTY.get(root["name"], ()):
+                problems.append(f"{name}: {root['name']} requires {key}")
+            expected = field.get("expected_values") or values
+            problems += [f"{name}: {root['name']} knows no {key} {value!r}" for value in values if value not in expected]
+    return problems
 
 
 def sigma(files):
@@ -129,6 +195,12 @@ with tempfile.TemporaryDirectory() as folder:
     conf = spoiled / "default/app.conf"
     conf.write_text(conf.read_text().replace("id = ai_gateway", "id = another"))
     refused("splunk/ai_gateway", splunk(spoiled))
+    props = spoiled / "default/props.conf"
+    as_it_is = props.read_text()
+    verdict("splunk/ai_gateway, CIM", cim(app))
+    for spoil in ('"failure"', '"denied"'), ("EVAL-dest = ", "EVAL-destination = "), ('"tool"', "null()"):
+        props.write_text(as_it_is.replace(*spoil))
+        refused(f"splunk/ai_gateway, CIM, {spoil[0]}", cim(spoiled))
 
 rules = [path.read_text() for path in sorted((CONTENT / "elastic/sigma").glob("*.yml"))]
 verdict(f"elastic/sigma, {len(rules)} files", sigma(rules) + ([] if len(rules) == 5 else ["not five"]))

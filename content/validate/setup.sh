@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the platforms' own validators and prints their folder: AppInspect of Splunk, pySigma, the API client of Datadog, and
-# Microsoft's parser of the Kusto Query Language.
+# Installs the platforms' own validators and prints their folder: AppInspect of Splunk and the data models that its add-ons
+# are tested with, pySigma, the API client of Datadog, and Microsoft's parser of the Kusto Query Language.
 #
 # Versions are pinned with all that they need: requirements.txt, package-lock.json. They go to a cache outside the checkout, in a
 # folder named after the content of those files and of this one. Safe to repeat; a half-finished installation is made again.

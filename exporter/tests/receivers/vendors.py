@@ -5,6 +5,7 @@ import sys
 import time
 
 from azure.core.credentials import AccessToken
+from azure.identity import ClientAssertionCredential, ClientSecretCredential
 from azure.monitor.ingestion import LogsIngestionClient
 from datadog_api_client.exceptions import ApiTypeError, ApiValueError
 from datadog_api_client.v2.model.http_log_item import HTTPLogItem
@@ -35,6 +36,16 @@ def sentinel(endpoint, ca, token, rule, stream, rows):
     return {"scopes": list(credential.scopes)}
 
 
+def entra(authority, ca, tenant, client, proof, identity, scope):
+    """Asks for a token as Microsoft's library does."""
+    settings = {"authority": authority, "connection_verify": ca, "disable_instance_discovery": True, "retry_total": 0}
+    if identity == "ClientSecret":
+        credential = ClientSecretCredential(tenant, client, proof, **settings)
+    else:
+        credential = ClientAssertionCredential(tenant, client, lambda: proof, **settings)
+    return {"token": credential.get_token(scope).token}
+
+
 request = json.load(sys.stdin)
-action = {"datadog": datadog, "sentinel": sentinel}[request.pop("do")]
+action = {"datadog": datadog, "entra": entra, "sentinel": sentinel}[request.pop("do")]
 json.dump(action(**request), sys.stdout)

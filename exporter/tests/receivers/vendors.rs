@@ -1,6 +1,7 @@
 //! Platforms that nobody can run: our requests are compared with those of the vendor's own library, sent to a stub, or
 //! read by the vendor's own model. Not run against the vendor.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 
@@ -107,6 +108,25 @@ async fn request_to_sentinel_is_the_one_of_microsofts_client() {
 
     let seen = seen.lock().unwrap();
     let [ours, theirs] = &seen[..] else { panic!("{} requests", seen.len()) };
+    // Azure Monitor takes 1 MB, and drops without a word what the rule's stream does not declare.
+    assert!(ours.body.len() <= 1_000_000, "{}", ours.body.len());
+    let columns = declared(stream);
+    for row in &rows {
+        for (name, value) in row.as_object().unwrap() {
+            let kind = columns.get(name).unwrap_or_else(|| panic!("the stream declares no column {name}"));
+            let fits = match kind.as_str() {
+                "string" => value.is_string(),
+                "datetime" => value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()),
+                "int" => value.as_i64().is_some_and(|number| i32::try_from(number).is_ok()),
+                "long" => value.is_i64(),
+                "real" => value.is_number(),
+                "boolean" => value.is_boolean(),
+                "dynamic" => value.is_object() || value.is_array(),
+                other => panic!("no type of a column: {other}"),
+            };
+            assert!(fits, "{name} is declared as {kind} and is {value}");
+        }
+    }
     assert_eq!(
         (&ours.path_and_query, &ours.authorization, &ours.content_type),
         (&theirs.path_and_query, &theirs.authorization, &theirs.content_type)
@@ -118,6 +138,68 @@ async fn request_to_sentinel_is_the_one_of_microsofts_client() {
     let form = sentinel::token::request(&config, &"secret-of-test".to_owned().into()).body;
     let asked = url::form_urlencoded::parse(&form).find(|(name, _)| name == "scope").unwrap().1.into_owned();
     assert_eq!(answer["scopes"], json!([asked]));
+}
+
+#[tokio::test]
+async fn token_of_sentinel_is_asked_for_as_microsofts_library_asks() {
+    let (tenant, client) = ("11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-aaaaaaaaaaaa");
+    for identity in ["ClientSecret", "WorkloadIdentity"] {
+        let authority = Authority::new("CA of the stub");
+        let forms: Arc<Mutex<Vec<BTreeMap<String, String>>>> = Arc::default();
+        let kept = forms.clone();
+        let address = serve(Some(authority.server()), move |request| {
+            let host = request.head.headers["host"].to_str().unwrap().to_owned();
+            let base = format!("https://{host}/{tenant}");
+            let answer = match request.head.uri.path().ends_with("/openid-configuration") {
+                true => json!({
+                    "issuer": format!("{base}/v2.0"), "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+                    "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+                }),
+                false => {
+                    assert_eq!(request.head.headers["content-type"], "application/x-www-form-urlencoded");
+                    kept.lock().unwrap().push(url::form_urlencoded::parse(&request.body).into_owned().collect());
+                    json!({"token_type": "Bearer", "expires_in": 3600, "access_token": "token-of-the-stub"})
+                }
+            };
+            response(200, answer.to_string())
+        })
+        .await;
+        let spec = json!({
+            "endpoint": "https://dce-1.westeurope-1.ingest.monitor.azure.com", "ruleId": "dcr-00000000000000000000000000000abc",
+            "stream": "Custom-AiGatewayAgentEvent", "tenantId": tenant, "clientId": client, "identity": identity,
+        });
+        let config = sentinel::Config::new(serde_json::from_value(spec).unwrap(), Policy::STRICT).unwrap();
+        let ours = sentinel::token::request(&config, &"proof-of-test".to_owned().into());
+        assert_eq!(ours.url.as_str(), format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"));
+        let ours: BTreeMap<String, String> = url::form_urlencoded::parse(&ours.body).into_owned().collect();
+
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, authority.pem()).unwrap();
+        let request = json!({
+            "do": "entra", "authority": format!("https://127.0.0.1:{}", address.port()), "ca": ca, "tenant": tenant,
+            "client": client, "proof": "proof-of-test", "identity": identity, "scope": ours["scope"],
+        });
+        assert_eq!(run(python("vendors.py"), &request).await, json!({"token": "token-of-the-stub"}));
+        let forms = forms.lock().unwrap();
+        let [theirs] = &forms[..] else { panic!("{} requests for a token", forms.len()) };
+        let same: BTreeMap<String, String> =
+            theirs.clone().into_iter().filter(|(name, _)| ours.contains_key(name)).collect();
+        assert_eq!(ours, same, "{identity}: of {theirs:?}");
+        // With a secret it asks beside that who it is, which nobody needs.
+        let more = theirs.keys().find(|name| !ours.contains_key(*name) && *name != "client_info");
+        assert_eq!(more, None, "{identity}");
+    }
+}
+
+/// The columns of a stream and their types, as the rule that users deploy declares them.
+fn declared(stream: &str) -> BTreeMap<String, String> {
+    let template: Value = serde_json::from_str(include_str!("../../../content/sentinel/azuredeploy.json")).unwrap();
+    let resources = template["resources"].as_array().unwrap();
+    let columns =
+        resources.iter().find_map(|one| one["properties"]["streamDeclarations"][stream]["columns"].as_array());
+    let text = |column: &Value, key: &str| column[key].as_str().unwrap().to_owned();
+    columns.unwrap().iter().map(|column| (text(column, "name"), text(column, "type"))).collect()
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::golden;
 use crate::reading::{Strict, compare, everything, judged, oversized, sample, strict, text};
-use crate::support::{Case, case};
+use crate::support::{Case, case, samples};
 
 fn config(json: &str) -> Config {
     Config::new(serde_json::from_str::<Spec>(json).unwrap(), Policy::STRICT).unwrap()
@@ -97,6 +97,14 @@ fn request_is_the_golden_one() {
     let request = request::request(&plain(), &credential(), Some(&Channel::new(7 << 64)), &shaped(&[sample()]));
     assert!(request.headers["authorization"].is_sensitive());
     golden::check("splunk/request.txt", &text(&request));
+}
+
+/// `content/validate` holds these against the data models of the Common Information Model.
+#[test]
+fn samples_are_the_golden_ones() {
+    let cases: Vec<Case> = samples().into_iter().map(|(_, case)| case).collect();
+    let lines = shaped(&cases).into_iter().map(|shaped| String::from_utf8(shaped.bytes.to_vec()).unwrap() + "\n");
+    golden::check("splunk/samples.ndjson", &lines.collect::<String>());
 }
 
 #[test]
