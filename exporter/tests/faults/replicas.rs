@@ -1,6 +1,8 @@
 //! Replicas that die.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use exporter::stream::Keys;
@@ -36,6 +38,47 @@ async fn two_replicas_that_are_killed_again_and_again_lose_nothing() {
     assert_eq!(receiver.accepted_ids(), ids);
     // Whoever sent an event twice: it is counted once.
     replicas[1].becomes("soc/one", "delivered", json!(8_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exporter_that_is_killed_every_five_seconds_while_events_keep_coming_loses_nothing() {
+    const KILLS: u32 = 5;
+    const EVERY: Duration = Duration::from_secs(5);
+    let redis = Arc::new(Server::running(&[]));
+    let (one, two) =
+        (Receiver::start(|_, _| Answer::status(200)).await, Receiver::start(|_, _| Answer::status(200)).await);
+    let exports = soc(json!([hook("one", &one.url), hook("two", &two.url)]));
+    let mut exporter = Exporter::start(&redis, "a", exports).await;
+    drained(&exporter, &["soc/one", "soc/two"], 0).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (stream, over) = (redis.clone(), is_over.clone());
+    // A pace of some thousand a second, and not a way to wait for something.
+    let producer = std::thread::spawn(move || {
+        let mut ids = BTreeSet::new();
+        for round in 0.. {
+            if over.load(Ordering::Relaxed) {
+                return ids;
+            }
+            ids.extend(add(&stream, round * 50..(round + 1) * 50));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        ids
+    });
+    let mut kills = tokio::time::interval(EVERY);
+    kills.tick().await;
+    for _ in 0..KILLS {
+        kills.tick().await;
+        exporter.kill();
+        exporter.run();
+        exporter.ready().await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let ids = tokio::task::spawn_blocking(|| producer.join().unwrap()).await.unwrap();
+    assert!(ids.len() > 5_000, "{} events are no load", ids.len());
+    arrives(&one, &ids).await;
+    arrives(&two, &ids).await;
+    drained(&exporter, &["soc/one", "soc/two"], 0).await;
+    assert_eq!((one.accepted_ids(), two.accepted_ids()), (ids.clone(), ids));
 }
 
 #[tokio::test]
