@@ -26,9 +26,8 @@ use crate::setup::{self, Environment, Setup};
 use crate::slot::{self, Shared, Wanted};
 use crate::stream::{Keys, Stream};
 use crate::voice::Voice;
+use crate::worker::IN_FLIGHT;
 
-/// What all destinations together may hold in memory, in bytes.
-const IN_FLIGHT: usize = 12 << 20;
 /// What one may hold at least.
 const LEAST_SHARE: usize = 256 << 10;
 

@@ -42,7 +42,7 @@ use memory::Memory;
 use pace::{Bucket, Pace};
 use settling::{Debts, Settling};
 
-pub use terms::{Choice, Condition, Delivery, Router};
+pub use terms::{Choice, Condition, Delivery, IN_FLIGHT, Router};
 
 /// How often the entries of consumers that died are looked for, and connections are looked after.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);

@@ -6,6 +6,9 @@ use events::Record;
 
 use crate::answer::Code;
 
+/// What all destinations of a replica together may hold in memory, in bytes; a single one may hold all of it.
+pub const IN_FLIGHT: usize = 12 << 20;
+
 /// How a destination is served: the `delivery` of its SiemExport.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -36,7 +39,7 @@ impl Default for Delivery {
             timeout: Duration::from_secs(10),
             max_retry_interval: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
-            memory: 12 << 20,
+            memory: IN_FLIGHT,
             rate_limit: None,
         }
     }
