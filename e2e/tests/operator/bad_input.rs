@@ -6,11 +6,11 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Namespace, SYSTEM, eventually, kubectl, kubectl_json, kubectl_with};
+use e2e::{Namespace, SYSTEM, eventually, kubectl_json};
 use serde_json::{Value, json};
 
 use crate::drift::operator_metrics;
-use crate::{pool, remote, workload};
+use crate::{pool, remote, with_loose_spec, workload};
 
 /// A double for faults: answers every connection with `answer`, or never. Gives its port.
 fn broken_server(answer: Option<&'static str>) -> Result<u16> {
@@ -209,10 +209,7 @@ fn a_full_quota_is_named_and_not_asked_over_and_over() -> Result<()> {
 #[test]
 fn an_object_that_does_not_fit_its_schema_stalls_no_other() -> Result<()> {
     let ns = Namespace::new("e2e-malformed")?;
-    let crd = "pools.aigateway.dev";
-    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
-    kubectl(&["patch", "crd", crd, "--type=json", "-p", &loose.to_string()])?;
-    let tested = (|| -> Result<()> {
+    with_loose_spec("pools", || {
         eventually("the loose schema is served", Duration::from_secs(30), || {
             ns.apply(&pool("bad").replace("replicas: 1", "replicas: 1, logLevel: 7")).map(drop)
         })?;
@@ -222,8 +219,5 @@ fn an_object_that_does_not_fit_its_schema_stalls_no_other() -> Result<()> {
         ns.active("good", 120)?;
         ns.kubectl(&["delete", "pool", "bad"])?;
         Ok(())
-    })();
-    let yaml = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/yaml/pools.yaml"))?;
-    kubectl_with(&yaml, &["apply", "--server-side", "--force-conflicts", "-f", "-"])?;
-    tested
+    })
 }

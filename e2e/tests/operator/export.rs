@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::lifecycle::call;
 use crate::raw_client;
 use crate::receiver::{EFFECT, Receiver};
-use crate::{pool, workload};
+use crate::{pool, with_loose_spec, workload};
 
 /// `whsec_` and the base64 of a text that begins with `planted-`.
 const SECRET: &str = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC1vZi10aGUtZXhwb3J0";
@@ -20,6 +20,14 @@ fn service(ns: &Namespace) -> Result<()> {
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "receiver"},
         "spec": {"type": "ExternalName", "externalName": "host.cluster.internal"}});
     ns.apply(&service.to_string()).map(drop)
+}
+
+/// A Secret that is shared with SiemExports for the receiver.
+fn shared(ns: &Namespace, name: &str, values: &Value) -> Result<()> {
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name,
+        "labels": {"aigateway.dev/siem-export": "true"},
+        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": values});
+    ns.apply(&secret.to_string()).map(drop)
 }
 
 fn hook(ns: &Namespace, name: &str, receiver: &Receiver) -> Value {
@@ -163,11 +171,7 @@ fn nothing_that_must_stay_inside_is_in_any_log_metric_status_configuration_or_bo
     let keys = pool("prod").replace("{anonymous: true}", "{apiKeys: {secretSelector: {matchLabels: {keys: prod}}}}");
     ns.apply(&(keys + &workload("tickets", "prod")))?;
     let key = crate::secrets::api_key(&ns, "alice")?;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
-        "labels": {"aigateway.dev/siem-export": "true"},
-        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}},
-        "stringData": {"secret": SECRET}});
-    ns.apply(&secret.to_string())?;
+    shared(&ns, "hook", &json!({"secret": SECRET}))?;
     let hash_key = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hash-key",
         "labels": {"aigateway.dev/siem-export": "true"}}, "stringData": {"hash": "planted-key-of-the-hashes-of-privacy"}});
     ns.apply(&hash_key.to_string())?;
@@ -274,13 +278,8 @@ fn a_token_is_rotated_without_a_new_pod_and_without_a_loss() -> Result<()> {
     let receiver = Receiver::start()?;
     service(&ns)?;
     ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
-    let secret = |token: &str| {
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hec",
-            "labels": {"aigateway.dev/siem-export": "true"},
-            "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"token": token}})
-    };
     receiver.wants("first-token");
-    ns.apply(&secret("first-token").to_string())?;
+    shared(&ns, "hec", &json!({"token": "first-token"}))?;
     let hec = json!([{
         "name": "hec",
         "splunk": {"url": format!("http://receiver.{}.svc:{}", ns.name, receiver.port),
@@ -315,10 +314,7 @@ fn an_export_that_does_not_fit_its_schema_keeps_its_backlog_its_tests_and_its_ex
     let receiver = Receiver::start()?;
     service(&ns)?;
     ns.apply(&(pool("prod") + &workload("tickets", "prod")))?;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
-        "labels": {"aigateway.dev/siem-export": "true"},
-        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"secret": SECRET}});
-    ns.apply(&secret.to_string())?;
+    shared(&ns, "hook", &json!({"secret": SECRET}))?;
     let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
     soc["spec"]["test"] = json!({"id": "first", "destinations": ["hook"]});
     ns.apply(&soc.to_string())?;
@@ -334,11 +330,7 @@ fn an_export_that_does_not_fit_its_schema_keeps_its_backlog_its_tests_and_its_ex
     ns.condition("mcpserver", "tickets", ("Ready", "True", "Connected"), 60)?;
     let pods = exporters(&ns)?;
 
-    let crd = "siemexports.aigateway.dev";
-    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
-        "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
-    kubectl(&["patch", "crd", crd, "--type=json", "-p", &loose.to_string()])?;
-    let seen = (|| -> Result<()> {
+    with_loose_spec("siemexports", || {
         eventually("the loose schema is served", Duration::from_secs(30), || {
             ns.patch("siemexport", "soc", &json!({"spec": {"privacy": 7}})).map(drop)
         })?;
@@ -354,10 +346,7 @@ fn an_export_that_does_not_fit_its_schema_keeps_its_backlog_its_tests_and_its_ex
         call(&ns, "prod", "tickets__echo", r#"{"text":"meanwhile"}"#, None)?;
         ensure!(exporters(&ns)? == pods, "the exporter of a pool whose only export is malformed is another one");
         Ok(())
-    })();
-    let yaml = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/yaml/siemexports.yaml"))?;
-    kubectl_with(&yaml, &["apply", "--server-side", "--force-conflicts", "-f", "-"])?;
-    seen?;
+    })?;
     ns.patch("siemexport", "soc", &json!({"spec": {"privacy": null}}))?;
     ns.condition("siemexport", "soc", ("Accepted", "True", ""), 60)?;
     ns.condition("siemexport", "soc", ("Programmed", "True", ""), 60)?;
@@ -379,10 +368,7 @@ fn an_export_by_labels_serves_every_pool_and_names_the_one_without_an_exporter()
     let paused = labelled("paused").replace("spec:\n", "spec:\n  paused: true\n");
     let twice = labelled("prod") + "  exporter: {replicas: 2}\n";
     ns.apply(&(paused + "---\n" + &twice + &workload("tickets", "prod")))?;
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hook",
-        "labels": {"aigateway.dev/siem-export": "true"},
-        "annotations": {"aigateway.dev/hosts": format!("receiver.{}.svc", ns.name)}}, "stringData": {"secret": SECRET}});
-    ns.apply(&secret.to_string())?;
+    shared(&ns, "hook", &json!({"secret": SECRET}))?;
     let mut soc: Value = serde_json::from_str(&export("soc", &json!([hook(&ns, "hook", &receiver)])))?;
     soc["spec"]["poolRef"].take();
     soc["spec"]["poolSelector"] = json!({"matchLabels": {"team": "a"}});

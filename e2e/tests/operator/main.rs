@@ -15,6 +15,10 @@ mod refused;
 mod rotation;
 mod secrets;
 
+use anyhow::Result;
+use e2e::{kubectl, kubectl_with};
+use serde_json::json;
+
 /// Kinds of children, as kubectl takes them.
 const CHILDREN: &str =
     "serviceaccounts,secrets,configmaps,services,deployments,statefulsets,poddisruptionbudgets,networkpolicies";
@@ -43,4 +47,16 @@ fn remote(name: &str, pool: &str, url: &str) -> String {
         "---\napiVersion: aigateway.dev/v1alpha1\nkind: McpServer\nmetadata: {{name: {name}}}\nspec:\n  poolRef: {{name: {pool}}}\n  \
          remote: {{url: \"{url}\"}}\n"
     )
+}
+
+/// Has something done while the cluster takes every `spec` of a kind, as after a change of its definition.
+fn with_loose_spec(plural: &str, test: impl FnOnce() -> Result<()>) -> Result<()> {
+    let crd = format!("{plural}.aigateway.dev");
+    let loose = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+        "value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]);
+    kubectl(&["patch", "crd", &crd, "--type=json", "-p", &loose.to_string()])?;
+    let tested = test();
+    let yaml = std::fs::read_to_string(format!("{}/../crds/yaml/{plural}.yaml", env!("CARGO_MANIFEST_DIR")))?;
+    kubectl_with(&yaml, &["apply", "--server-side", "--force-conflicts", "-f", "-"])?;
+    tested
 }

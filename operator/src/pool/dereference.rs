@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
 use super::build::CLAIM;
-use crate::child::{ChildKey, Claim, Kind};
+use crate::child::{ChildKey, Claim, Kind, Observed};
 use crate::mcp_server::{References, read_references};
 use crate::names::{COMPONENT_LABEL, FIELD_MANAGER, INSTANCE_LABEL, MANAGED_BY, child_name};
 use crate::references::selects;
@@ -110,11 +110,16 @@ pub async fn dereference(pool: &Pool, scope: &Scope) -> Result<Dereferenced, Rea
     found.malformed_exports = siem_export::read_malformed(&namespace, &pool.name_any(), scope).await?;
     // One that somebody deleted a part of is still one.
     let parts = [(Kind::Deployment, "exporter"), (Kind::ConfigMap, "exporter"), (Kind::Secret, "exporter-admin")];
-    found.has_exporter = parts.into_iter().any(|(kind, suffix)| {
-        let key = ChildKey { kind, name: child_name(&pool.name_any(), suffix), namespace: namespace.clone() };
-        scope.children.get(&key).is_some_and(|live| live.owner_uid() == pool.metadata.uid.as_deref())
-    });
+    found.has_exporter = parts.into_iter().any(|(kind, suffix)| own_child(pool, scope, kind, suffix).is_some());
     Ok(found)
+}
+
+/// A child of this pool, and not of one that had its name before, as the watches tell.
+pub(super) fn own_child(pool: &Pool, scope: &Scope, kind: Kind, suffix: &str) -> Option<(ChildKey, Observed)> {
+    let namespace = pool.namespace().unwrap_or_default();
+    let key = ChildKey { kind, namespace, name: child_name(&pool.name_any(), suffix) };
+    let child = scope.children.get(&key).filter(|child| child.owner_uid() == pool.metadata.uid.as_deref());
+    child.map(|child| (key, child))
 }
 
 async fn live_redis(pool: &Pool, scope: &Scope, namespace: &str) -> Result<LiveRedis, ReadError> {
@@ -122,15 +127,12 @@ async fn live_redis(pool: &Pool, scope: &Scope, namespace: &str) -> Result<LiveR
     if redis.is_some_and(|redis| redis.external.is_some()) {
         return Ok(LiveRedis::None);
     }
-    let stateful_set = child_name(&name, "redis");
-    let key = ChildKey { kind: Kind::StatefulSet, namespace: namespace.to_owned(), name: stateful_set.clone() };
-    let live = scope.children.get(&key).filter(|live| live.owner_uid() == pool.metadata.uid.as_deref());
-    if let Some(live) = live {
+    if let Some((_, live)) = own_child(pool, scope, Kind::StatefulSet, "redis") {
         return Ok(LiveRedis::Runs(live.claim));
     }
     let persistent = redis.and_then(|redis| redis.managed.as_ref()).is_none_or(|managed| managed.persistence.enabled);
     if persistent && !pool.spec.paused {
-        let claim = format!("{CLAIM}-{stateful_set}-0");
+        let claim = format!("{CLAIM}-{}-0", child_name(&name, "redis"));
         let labels = scope.materials.claim_labels(namespace, &claim).await?;
         let ours = |labels: &BTreeMap<String, String>| {
             let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);

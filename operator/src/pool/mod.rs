@@ -21,9 +21,8 @@ use thiserror::Error;
 
 use crate::armor::Desired;
 use crate::audit::{PoolId, Round, Subject, pool_changes};
-use crate::child::{Applied, ApplyError, ChildKey, Kind, Written};
+use crate::child::{Applied, ApplyError, Kind, Written};
 use crate::exporter;
-use crate::names::child_name;
 use crate::notices::Notices;
 use crate::retry;
 use crate::status::StatusError;
@@ -34,6 +33,7 @@ pub use build::{
     Configuration, ExporterResources, PoolResources, build, configuration, configure, exporter_credentials,
 };
 pub(crate) use build::{ingress_policy, pods, rule};
+use dereference::own_child;
 pub use dereference::{Dereferenced, LiveRedis, dereference, references_of};
 
 /// Why a reconcile has to be tried again soon. What a user has to mend is a condition, and no error.
@@ -274,11 +274,7 @@ fn programmed_generation(conditions: &[Condition]) -> Option<i64> {
 /// What there is of a pool whose spec is not applied, as the watches and the last status tell.
 fn live(pool: &Pool, scope: &Scope, previous: &PoolStatus) -> status::Live {
     let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
-    let uid = pool.uid().unwrap_or_default();
-    let child = |kind: Kind, suffix: &str| {
-        let key = ChildKey { kind, namespace: namespace.clone(), name: child_name(&name, suffix) };
-        scope.children.get(&key).filter(|child| child.owner_uid() == Some(uid.as_str())).map(|child| (key, child))
-    };
+    let child = |kind: Kind, suffix: &str| own_child(pool, scope, kind, suffix);
     let admin = child(Kind::Secret, "armor-admin").map(|(key, secret)| (key.name, secret.uid));
     // A server that says that it is in the configuration is in the one that runs.
     let servers = scope.servers_of(&namespace, &name).into_iter().filter_map(|guard| {
